@@ -1,0 +1,128 @@
+"""`LayerTable`: every measured value as one tidy row, and the file `layers.parquet`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from taskdepth.errors import ResultsError
+from taskdepth.files import replacing
+
+SCHEMA_VERSION = "1"
+
+SCHEMA = pa.schema(
+    [
+        ("model", pa.string()),
+        ("role", pa.string()),
+        ("task", pa.string()),
+        ("cluster", pa.string()),
+        ("depth", pa.int32()),
+        ("kind", pa.string()),
+        ("target", pa.string()),
+        ("name", pa.string()),
+        ("value", pa.float64()),
+        ("lower", pa.float64()),
+        ("upper", pa.float64()),
+        ("n", pa.int64()),
+        ("seed", pa.int64()),
+        ("reference", pa.string()),
+    ],
+    metadata={"taskdepth.layers.schema": SCHEMA_VERSION},
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One value at one depth.
+
+    `kind` is `probe`, `similarity` or `geometry`. A probe has a `target` (`task`, `cluster`,
+    `label`), a similarity a `reference`: the role of the other model. `name` is the score or measure
+    (`accuracy`, `debiased_cka`, …) of the last prompt token; other poolings carry theirs as a suffix,
+    `accuracy@mean`. `lower` and `upper` bound the 95 % interval. NaN means undefined, never zero.
+    Rows about no single task have task and cluster `all`.
+    """
+
+    model: str
+    role: str
+    task: str
+    cluster: str
+    depth: int
+    kind: str
+    name: str
+    value: float
+    n: int
+    target: str | None = None
+    lower: float | None = None
+    upper: float | None = None
+    seed: int | None = None
+    reference: str | None = None
+
+
+class LayerTable:
+    """An immutable list of `Row`s with the few questions that figures and findings ask of it."""
+
+    def __init__(self, rows: Iterable[Row] = ()) -> None:
+        self._rows = tuple(rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self._rows)
+
+    def __add__(self, other: LayerTable) -> LayerTable:
+        return LayerTable((*self._rows, *other._rows))
+
+    def where(self, **equals: object) -> LayerTable:
+        """The rows whose columns equal the given values: `table.where(name="accuracy", depth=3)`.
+
+        Raises:
+            ResultsError: there is no such column.
+        """
+        known = {field.name for field in fields(Row)}
+        if unknown := set(equals) - known:
+            raise ResultsError(f"no column {sorted(unknown)} in the layer table")
+        wanted = equals.items()
+        return LayerTable(r for r in self._rows if all(getattr(r, k) == v for k, v in wanted))
+
+    def unique(self, column: str) -> list[str]:
+        """The values of `column` in order of first appearance, without None."""
+        return list(dict.fromkeys(v for r in self._rows if (v := getattr(r, column)) is not None))
+
+    @property
+    def n_blocks(self) -> int:
+        """L: the deepest depth of any row."""
+        return max((row.depth for row in self._rows), default=0)
+
+    def to_arrow(self) -> pa.Table:
+        return pa.Table.from_pylist([asdict(row) for row in self._rows], schema=SCHEMA)
+
+    def write(self, path: Path) -> None:
+        """Write `layers.parquet` in one step: the file is whole or absent."""
+        with replacing(path) as partial:
+            pq.write_table(self.to_arrow(), partial)
+
+    @classmethod
+    def read(cls, path: Path) -> LayerTable:
+        """Read what `write` wrote.
+
+        Raises:
+            ResultsError: no such file, not Parquet, or another version of the columns.
+        """
+        try:
+            # ParquetFile and not read_table: folders named key=value would add columns
+            table = pq.ParquetFile(path).read()
+        except FileNotFoundError:
+            raise ResultsError(f"no layer table at {path}: run probe.py first") from None
+        except pa.ArrowException as error:
+            raise ResultsError(f"{path} is not a readable Parquet file: {error}") from None
+        version = (table.schema.metadata or {}).get(b"taskdepth.layers.schema", b"none").decode()
+        if version != SCHEMA_VERSION or table.schema.names != SCHEMA.names:
+            raise ResultsError(
+                f"{path} has layer-table schema {version}; this version reads {SCHEMA_VERSION}"
+            )
+        return cls(Row(**row) for row in table.to_pylist())

@@ -1,0 +1,82 @@
+"""What a task is (`TaskSpec`), where its rows come from (`Source`), and how tasks are chosen by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from taskdepth.errors import DataError, nearest
+from taskdepth.types import Example, Split
+
+
+class Kind(StrEnum):
+    CLASSIFICATION = "classification"
+    MULTIPLE_CHOICE = "multiple_choice"
+    GENERATION = "generation"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec:
+    """One task. `labels` is its closed label set, sorted; empty when it has none."""
+
+    name: str
+    cluster: str
+    kind: Kind
+    labels: tuple[str, ...] = ()
+
+    def label_id(self, label: str) -> int:
+        """The class id of `label`.
+
+        Raises:
+            DataError: `label` is not in the closed set.
+        """
+        try:
+            return self.labels.index(label)
+        except ValueError:
+            raise DataError(
+                f"task {self.name}: label {label!r} is not one of {', '.join(self.labels)}"
+            ) from None
+
+
+class Source(Protocol):
+    """Where tasks and their rows come from."""
+
+    def specs(self) -> Mapping[str, TaskSpec]:
+        """Every task on offer, by name, in a stable order."""
+        ...
+
+    def examples(self, task: str, split: Split) -> Iterable[Example]:
+        """The rows of one split of one task, in a stable order."""
+        ...
+
+
+def select_tasks(specs: Mapping[str, TaskSpec], wanted: str | Sequence[str]) -> tuple[TaskSpec, ...]:
+    """The tasks that `wanted` names, in the source's order: `all`, names, or `cluster:<name>`.
+
+    Raises:
+        DataError: a name is unknown (the message gives the nearest ones), or nothing is left.
+
+    >>> specs = {n: TaskSpec(n, c, Kind.GENERATION) for n, c in [("a", "x"), ("b", "y"), ("c", "x")]}
+    >>> [s.name for s in select_tasks(specs, ["cluster:x", "b"])]
+    ['a', 'b', 'c']
+    """
+    items = [wanted] if isinstance(wanted, str) else list(wanted)
+    clusters = sorted({spec.cluster for spec in specs.values()})
+    chosen: set[str] = set()
+    for item in items:
+        if item == "all":
+            chosen.update(specs)
+        elif item.startswith("cluster:"):
+            cluster = item.removeprefix("cluster:")
+            if cluster not in clusters:
+                raise DataError(f"unknown cluster {cluster!r}: {nearest(cluster, clusters)}")
+            chosen.update(name for name, spec in specs.items() if spec.cluster == cluster)
+        elif item in specs:
+            chosen.add(item)
+        else:
+            raise DataError(f"unknown task {item!r}: {nearest(item, list(specs))}")
+    if not chosen:
+        raise DataError("no task is chosen: tasks=all, tasks=[a,b] or tasks=cluster:<name>")
+    return tuple(spec for name, spec in specs.items() if name in chosen)
