@@ -51,6 +51,10 @@ class Source(Protocol):
         """The rows of one split of one task, in a stable order."""
         ...
 
+    def plain_text(self, split: Split) -> Iterable[str]:
+        """Running text of the same world, for training a tokenizer and pre-training a small model."""
+        ...
+
 
 def select_tasks(specs: Mapping[str, TaskSpec], wanted: str | Sequence[str]) -> tuple[TaskSpec, ...]:
     """The tasks that `wanted` names, in the source's order: `all`, names, or `cluster:<name>`.

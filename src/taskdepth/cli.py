@@ -1,0 +1,101 @@
+"""The two commands: compose the config, run the pipeline, tell errors in one line.
+
+Python's traceback helps whoever mends this package; a user's mistake deserves a sentence. So errors
+of our family and of Hydra's config system end as one line on stderr and exit code 1, unless
+HYDRA_FULL_ERROR=1 asks for everything. Anything else is a bug here and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from taskdepth import config
+from taskdepth.errors import ConfigError, TaskdepthError, nearest
+
+
+def train() -> None:
+    """`train.py` and `taskdepth-train`."""
+
+    def run(cfg: DictConfig) -> float | None:
+        settings = config.resolve(cfg)
+        from taskdepth.pipelines import train as pipeline  # after --help, which needs no torch
+
+        return pipeline.run(settings).objective
+
+    _main("train", run)
+
+
+def probe() -> None:
+    """`probe.py` and `taskdepth-probe`."""
+
+    def run(cfg: DictConfig) -> float | None:
+        settings = config.resolve(cfg)
+        from taskdepth.pipelines import probe as pipeline
+
+        return pipeline.run(settings).objective
+
+    _main("probe", run)
+
+
+def _main(name: str, run: Callable[[DictConfig], float | None]) -> None:
+    config.register()
+    show_everything = os.environ.get("HYDRA_FULL_ERROR") == "1"
+
+    def task(cfg: DictConfig) -> float | None:
+        _refuse_multirun_on_many_devices(cfg)
+        if show_everything or HydraConfig.get().mode == RunMode.MULTIRUN:
+            return run(cfg)  # a sweep goes on after a failing job; Hydra raises at its end
+        try:
+            return run(cfg)
+        except TaskdepthError as error:
+            _fail(error)
+
+    decorated = hydra.main(version_base="1.3", config_path=str(config.conf_dir()), config_name=name)
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing; we print
+    try:
+        decorated(task)()
+    except (TaskdepthError, HydraException, OmegaConfBaseException) as error:
+        if show_everything:
+            raise
+        _fail(error)
+
+
+def _fail(error: Exception) -> Any:
+    print(f"error: {one_line(error)}", file=sys.stderr)
+    sys.exit(1)
+
+
+def _refuse_multirun_on_many_devices(cfg: DictConfig) -> None:
+    devices = cfg.get("trainer", {}).get("devices", 1)
+    if HydraConfig.get().mode == RunMode.MULTIRUN and devices > 1:
+        raise ConfigError(
+            "a sweep with several devices per job would start the whole sweep again on every rank: "
+            "run single jobs with torchrun, or sweep with a launcher (hydra/launcher=…) and devices=1"
+        )
+
+
+def one_line(error: Exception) -> str:
+    """The message of `error` on one line, with the nearest names where Hydra lists what it knows.
+
+    >>> print(one_line(Exception("Could not find 'model/tyni'\\n\\nAvailable options in 'model':\\n\\tgpt\\n\\ttiny")))
+    Could not find 'model/tyni': did you mean tiny?
+    """
+    text = str(error)
+    if error.__cause__ is not None and str(error.__cause__) not in text:
+        text = f"{text} ({error.__cause__})"
+    options = re.search(r"Could not find '([^']+)'\s+Available options in '[^']*':\s+(.*?)(?:\n\s*\n|\Z)", text, re.S)
+    if options:
+        wanted = options.group(1).rsplit("/", 1)[-1]
+        return f"Could not find '{options.group(1)}': {nearest(wanted, options.group(2).split())}"
+    return " ".join(text.split())

@@ -1,0 +1,428 @@
+"""Config schemas: typos, wrong types and impossible combinations fail before anything loads.
+
+Every YAML under `conf/` is merged into one of the two root dataclasses here, `TrainConfig` or
+`ProbeConfig`. Swap points (sources, architectures, PEFT configs) stay open dicts that carry
+`_target_`. This module does not import torch, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from taskdepth.errors import ConfigError, nearest
+
+STAGES = ("extract", "probe", "compare", "select", "report")
+POOLINGS = ("last_token", "mean", "first_target")
+DTYPES = ("float32", "bfloat16", "float16")
+PROBE_TARGETS = ("task", "cluster", "label")
+
+# what a run is called and where it lands does not change what it computes
+NOT_FINGERPRINTED = ("name", "paths", "overwrite", "logger", "hydra", "stages")
+
+
+@dataclass
+class ModelConfig:
+    """A model on disk or hub (`path`), or a random one of a given `architecture`."""
+
+    name: str = MISSING
+    path: str | None = None
+    revision: str | None = None
+    trust_remote_code: bool = False
+    dtype: str = "float32"
+    architecture: Any = None
+    tokenizer_size: int = 2048
+
+
+@dataclass
+class AdapterConfig:
+    """`peft` carries `_target_` of a PEFT config; blocks count from 0, null adapts every block."""
+
+    name: str = MISSING
+    peft: Any = None
+    blocks: list[int] | None = None
+    blocks_from: str | None = None
+
+
+@dataclass
+class DataConfig:
+    """Where rows come from and how a row becomes tokens.
+
+    `prompt_template` holds `{prompt}` once; `target_prefix` joins the target to it.
+    `max_length_tokens` cuts long *prompts* (counted in metrics.json); null means that a row longer
+    than the model's window is an error.
+    """
+
+    name: str = MISSING
+    source: Any = MISSING
+    path: str | None = None
+    prompt_template: str = "{prompt}\nAnswer:"
+    target_prefix: str = " "
+    max_length_tokens: int | None = None
+
+
+@dataclass
+class MixtureConfig:
+    cap_per_task_examples: int | None = None
+    cap_per_cluster_examples: int | None = None
+
+
+@dataclass
+class OptimizerConfig:
+    _target_: str = MISSING
+    lr: float = MISSING
+    weight_decay: float = 0.0
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class SchedulerConfig:
+    """Linear warm-up over `warmup_fraction` of all steps, then `shape`: `cosine` or `constant`."""
+
+    shape: str = "cosine"
+    warmup_fraction: float = 0.0
+
+
+@dataclass
+class TrainerConfig:
+    """`options` are passed to `lightning.Trainer` as they are."""
+
+    max_epochs: int | None = 3
+    max_steps: int = -1
+    batch_size_examples: int = 16
+    accumulate_batches: int = 1
+    gradient_clip_norm: float = 1.0
+    accelerator: str = "auto"
+    devices: int = 1
+    precision: str = "32-true"
+    val_every_n_epochs: int = 1
+    val_examples_per_task: int | None = 64
+    log_every_n_steps: int = 10
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class LoggerConfig:
+    """`mode`: `auto` goes online when the user is logged in to W&B, else offline."""
+
+    enabled: bool = True
+    mode: str = "auto"
+    project: str = "taskdepth"
+    entity: str | None = None
+    group: str | None = None
+    tags: list[str] = field(default_factory=list)
+    notes: str | None = None
+
+
+@dataclass
+class PathsConfig:
+    root: str = MISSING
+    run_dir: str = MISSING
+    activations: str = MISSING
+
+
+@dataclass
+class TrainConfig:
+    """`train.py`. `role` decides what is trained: `pretrained` learns all tokens of plain text,
+    `experimental` all chosen tasks together, `control` one adapter per task."""
+
+    name: str = MISSING
+    role: str = "experimental"
+    seed: int = 0
+    tasks: Any = "all"
+    overwrite: bool = False
+    ckpt_path: str | None = None
+    model: ModelConfig = field(default_factory=ModelConfig)
+    adapter: AdapterConfig = field(default_factory=AdapterConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    mixture: MixtureConfig = field(default_factory=MixtureConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    callbacks: dict[str, Any] = field(default_factory=dict)
+    logger: LoggerConfig = field(default_factory=LoggerConfig)
+    paths: PathsConfig = field(default_factory=PathsConfig)
+
+
+@dataclass
+class ModelsConfig:
+    """Folders or hub ids. `experimental` is a run folder of train.py, `controls` one of
+    `experiment=control_models`; either may be null, and so may be `pretrained` when an adapter names it."""
+
+    pretrained: str | None = None
+    experimental: str | None = None
+    controls: str | None = None
+    revision: str | None = None
+    trust_remote_code: bool = False
+
+
+@dataclass
+class LimitsConfig:
+    """Rows per task; null takes all."""
+
+    train: int | None = None
+    validation: int | None = None
+    test: int | None = None
+
+
+@dataclass
+class ExtractionConfig:
+    """`final_norm: pre` takes the last depth before the final norm; `post` after it (the paper's)."""
+
+    poolings: list[str] = field(default_factory=lambda: ["last_token", "mean"])
+    max_examples: LimitsConfig = field(default_factory=LimitsConfig)
+    batch_tokens: int = 4096
+    dtype: str = "float32"
+    padding_side: str = "right"
+    final_norm: str = "pre"
+    accelerator: str = "auto"
+
+
+@dataclass
+class ProbingConfig:
+    """`l2s` is the path from which the validation rows choose, per depth."""
+
+    targets: list[str] = field(default_factory=lambda: list(PROBE_TARGETS))
+    poolings: list[str] = field(default_factory=lambda: ["last_token"])
+    l2s: list[float] = field(default_factory=lambda: [1.0, 10.0, 100.0])
+
+
+@dataclass
+class SimilarityConfig:
+    """`match_n` compares every task at the row count of the smallest."""
+
+    poolings: list[str] = field(default_factory=lambda: ["last_token", "mean"])
+    splits: list[str] = field(default_factory=lambda: ["test"])
+    n_bootstrap: int = 200
+    n_shuffles: int = 20
+    match_n: bool = False
+
+
+@dataclass
+class SelectionConfig:
+    policy: str = "region"
+    n_regions: int = 3
+    region: str = "transition"
+    k: int | None = None
+    blocks: list[int] | None = None
+
+
+@dataclass
+class ReportConfig:
+    title: str = "Where the tasks live"
+
+
+@dataclass
+class ProbeConfig:
+    """`probe.py`."""
+
+    name: str = MISSING
+    seed: int = 0
+    tasks: Any = "all"
+    stages: list[str] = field(default_factory=lambda: list(STAGES))
+    overwrite: bool = False
+    models: ModelsConfig = field(default_factory=ModelsConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    extraction: ExtractionConfig = field(default_factory=ExtractionConfig)
+    probe: ProbingConfig = field(default_factory=ProbingConfig)
+    similarity: SimilarityConfig = field(default_factory=SimilarityConfig)
+    selection: SelectionConfig = field(default_factory=SelectionConfig)
+    report: ReportConfig = field(default_factory=ReportConfig)
+    logger: LoggerConfig = field(default_factory=LoggerConfig)
+    paths: PathsConfig = field(default_factory=PathsConfig)
+
+
+Config = TypeVar("Config", TrainConfig, ProbeConfig)
+
+
+def conf_dir() -> Path:
+    """`conf/`: inside the installed package, or at the top of the checkout."""
+    package = Path(__file__).parent
+    installed = package / "conf"
+    return installed if installed.is_dir() else package.parents[1] / "conf"
+
+
+def root_dir() -> Path:
+    """Where `outputs/` lands: the checkout whatever the working folder is, else the working folder."""
+    checkout = Path(__file__).parents[2]
+    return checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
+
+
+def fingerprint(content: Mapping[str, Any]) -> str:
+    """A short name for a config: the same settings give the same name in every process.
+
+    >>> fingerprint({"a": 1, "name": "x"}) == fingerprint({"name": "y", "a": 1})
+    True
+    """
+    kept = {key: value for key, value in content.items() if key not in NOT_FINGERPRINTED}
+    text = json.dumps(kept, sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+
+
+def _fingerprint_of_root(_root_: DictConfig) -> str:
+    # unresolved on purpose: the run folder's name is part of paths, which are part of the config
+    content = OmegaConf.to_container(_root_, resolve=False)
+    return fingerprint(cast("dict[str, Any]", content))
+
+
+def register() -> None:
+    """Make the schemas and the `${repo:}` and `${fingerprint:}` resolvers known to Hydra."""
+    store = ConfigStore.instance()
+    store.store(name="base_train", node=TrainConfig)
+    store.store(name="base_probe", node=ProbeConfig)
+    OmegaConf.register_new_resolver("repo", lambda: str(root_dir()), replace=True)
+    OmegaConf.register_new_resolver("fingerprint", _fingerprint_of_root, replace=True)
+
+
+def resolve(cfg: DictConfig) -> Any:
+    """`cfg` as nested dataclasses with plain lists, after every cross-field check.
+
+    Raises:
+        ConfigError: all problems at once.
+    """
+    try:
+        config = OmegaConf.to_object(cfg)
+    except OmegaConfBaseException as error:
+        raise ConfigError(" ".join(str(error).split())) from error
+    found = problems(cast("TrainConfig | ProbeConfig", config))
+    if found:
+        raise ConfigError("; ".join(found))
+    return config
+
+
+def problems(config: TrainConfig | ProbeConfig) -> list[str]:
+    """What is impossible or contradictory in `config`, one phrase each; empty when it is sound."""
+    found = _data_problems(config.data) + _tasks_problems(config.tasks)
+    if config.logger.mode not in ("auto", "online", "offline", "disabled"):
+        found.append(_not_one_of("logger.mode", config.logger.mode, ["auto", "online", "offline", "disabled"]))
+    if isinstance(config, TrainConfig):
+        return found + _train_problems(config)
+    return found + _probe_problems(config)
+
+
+def _data_problems(data: DataConfig) -> list[str]:
+    found = []
+    if data.prompt_template.count("{prompt}") != 1:
+        found.append(f"data.prompt_template must hold {{prompt}} once, not {data.prompt_template!r}")
+    if data.max_length_tokens is not None and data.max_length_tokens < 8:
+        found.append(f"data.max_length_tokens={data.max_length_tokens} leaves no room for a prompt")
+    if data.name == "folder" and not data.path:
+        found.append("data=folder needs data.path=<folder of JSONL files>")
+    return found
+
+
+def _tasks_problems(tasks: Any) -> list[str]:
+    if isinstance(tasks, str) or (isinstance(tasks, list) and all(isinstance(t, str) for t in tasks)):
+        return []
+    return [f"tasks must be all, [a,b] or cluster:<name>, not {tasks!r}"]
+
+
+def _train_problems(config: TrainConfig) -> list[str]:
+    found = []
+    roles = ["pretrained", "experimental", "control"]
+    if config.role not in roles:
+        found.append(_not_one_of("role", config.role, roles))
+    if config.model.path is None and config.model.architecture is None:
+        found.append("model.path (hub id or folder) or model.architecture must be set")
+    if config.model.dtype not in DTYPES:
+        found.append(_not_one_of("model.dtype", config.model.dtype, list(DTYPES)))
+    if config.scheduler.shape not in ("cosine", "constant"):
+        found.append(_not_one_of("scheduler.shape", config.scheduler.shape, ["cosine", "constant"]))
+    if not 0 <= config.scheduler.warmup_fraction <= 1:
+        found.append("scheduler.warmup_fraction must lie between 0 and 1")
+    found += _adapter_problems(config)
+    trainer = config.trainer
+    if trainer.max_steps < 0 and trainer.max_epochs is None:
+        found.append("trainer.max_steps or trainer.max_epochs must be set")
+    for name in ("batch_size_examples", "accumulate_batches", "devices", "val_every_n_epochs"):
+        if getattr(trainer, name) < 1:
+            found.append(f"trainer.{name} must be at least 1, not {getattr(trainer, name)}")
+    for name in ("cap_per_task_examples", "cap_per_cluster_examples"):
+        value = getattr(config.mixture, name)
+        if value is not None and value < 1:
+            found.append(f"mixture.{name} must be at least 1, not {value}")
+    return found
+
+
+def _adapter_problems(config: TrainConfig) -> list[str]:
+    adapter = config.adapter
+    found = []
+    if adapter.blocks is not None and adapter.blocks_from is not None:
+        found.append("adapter.blocks and adapter.blocks_from contradict each other: set one")
+    if adapter.peft is None and (adapter.blocks is not None or adapter.blocks_from is not None):
+        found.append("adapter.blocks and adapter.blocks_from need an adapter: adapter=lora")
+    if config.role == "control" and adapter.peft is None:
+        found.append("control models are adapters on one resident model: adapter=lora")
+    if config.role == "control" and config.ckpt_path is not None:
+        found.append("control models resume task by task by themselves: leave ckpt_path out")
+    if config.role == "pretrained" and adapter.peft is not None:
+        found.append("role=pretrained trains all weights: adapter=none")
+    return found
+
+
+def _probe_problems(config: ProbeConfig) -> list[str]:
+    found = []
+    models = config.models
+    if not config.stages:
+        found.append("stages is empty: choose from " + ", ".join(STAGES))
+    if models.pretrained is None and models.experimental is None:
+        found.append("models.pretrained=<folder or hub id> or models.experimental=<run folder> must be set")
+    if "compare" in config.stages and models.controls is None:
+        found.append("the compare stage needs models.controls=<run folder of experiment=control_models>")
+    lists: list[tuple[str, list[str], tuple[str, ...]]] = [
+        ("stages", config.stages, STAGES),
+        ("extraction.poolings", config.extraction.poolings, POOLINGS),
+        ("probe.poolings", config.probe.poolings, tuple(config.extraction.poolings)),
+        ("similarity.poolings", config.similarity.poolings, tuple(config.extraction.poolings)),
+        ("probe.targets", config.probe.targets, PROBE_TARGETS),
+        ("similarity.splits", config.similarity.splits, ("train", "validation", "test")),
+        ("extraction.dtype", [config.extraction.dtype], DTYPES),
+        ("extraction.padding_side", [config.extraction.padding_side], ("left", "right")),
+        ("extraction.final_norm", [config.extraction.final_norm], ("pre", "post")),
+    ]
+    for name, values, known in lists:
+        found += [_not_one_of(name, value, list(known)) for value in values if value not in known]
+    if not config.probe.l2s or min(config.probe.l2s) <= 0:
+        found.append("probe.l2s must be positive numbers")
+    if config.extraction.batch_tokens < 1:
+        found.append("extraction.batch_tokens must be at least 1")
+    return found
+
+
+def _not_one_of(name: str, value: str, known: list[str]) -> str:
+    return f"{name}={value} is unknown: {nearest(value, known)}"
+
+
+def instantiate(node: Any, *args: Any, **kwargs: Any) -> Any:
+    """Build what `node._target_` names; nested nodes too, with plain lists and dicts.
+
+    The one place that calls Hydra's `instantiate`. An error of our own family passes unchanged,
+    another is told in one line.
+
+    Raises:
+        ConfigError: the target cannot be found or does not take these settings.
+    """
+    import hydra.errors
+    import hydra.utils
+
+    from taskdepth.errors import TaskdepthError
+
+    try:
+        return hydra.utils.instantiate(node, *args, _convert_="all", **kwargs)
+    except hydra.errors.InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, TaskdepthError):
+            raise cause from None
+        target = node.get("_target_") if hasattr(node, "get") else node
+        reason = cause if cause is not None else error
+        raise ConfigError(f"cannot build {target}: {' '.join(str(reason).split())}") from error
+
+

@@ -1,0 +1,472 @@
+"""What a layer table says: its values laid out by task and layer, and five sentences about them.
+
+Everything here is about layers (depths >= 1); depth 0, the embeddings, stays in the table.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from taskdepth.layers import depth_of
+from taskdepth.results.table import LayerTable, Row
+from taskdepth.types import Role
+
+MEASURE = "debiased_cka"  # the default measure (biased linear CKA is high for unrelated data)
+MEASURE_NAME = "debiased linear CKA"
+FLOOR = f"{MEASURE}_shuffled"  # the same measure after shuffling the rows of one model
+COMPARED = (Role.PRETRAINED, Role.EXPERIMENTAL)
+ROLE_NAMES = {Role.PRETRAINED: "pre-trained", Role.EXPERIMENTAL: "experimental"}
+
+
+class Regions(Protocol):
+    """Where the layers split. `boundaries`: the 1-based last layer of each region but the last."""
+
+    @property
+    def boundaries(self) -> Sequence[int]: ...
+    @property
+    def intervals(self) -> Sequence[tuple[int, int]]: ...
+    @property
+    def found(self) -> bool: ...
+    @property
+    def n_layers(self) -> int: ...
+
+
+class Placement(Protocol):
+    """The blocks that an adapter should go into, and why."""
+
+    @property
+    def blocks(self) -> Sequence[int]: ...
+    @property
+    def n_blocks(self) -> int: ...
+    @property
+    def policy(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def model(self) -> object: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerGrid:
+    """One quantity by task and layer; the tasks of a cluster stand together.
+
+    `clusters[i]` is the cluster of `tasks[i]`. NaN is undefined. `lower` and `upper` are NaN where
+    the table has no interval, `n` is 0 where it has no row. Several seeds are averaged, their
+    intervals spanned.
+    """
+
+    tasks: tuple[str, ...]
+    clusters: tuple[str, ...]
+    layers: tuple[int, ...]
+    values: Float[np.ndarray, "tasks layers"]
+    lower: Float[np.ndarray, "tasks layers"]
+    upper: Float[np.ndarray, "tasks layers"]
+    n: Int[np.ndarray, "tasks layers"]
+
+    def of_cluster(self, cluster: str) -> LayerGrid:
+        """The rows of one cluster."""
+        keep = [i for i, name in enumerate(self.clusters) if name == cluster]
+        return LayerGrid(
+            tuple(self.tasks[i] for i in keep),
+            (cluster,) * len(keep),
+            self.layers,
+            self.values[keep],
+            self.lower[keep],
+            self.upper[keep],
+            self.n[keep],
+        )
+
+
+def grid(table: LayerTable, **equals: object) -> LayerGrid:
+    """Lay out by task and layer the rows whose columns equal the given values.
+
+    Clusters keep the order of their first row, tasks theirs within a cluster.
+
+    >>> tasks = [("rte", "nli"), ("sst2", "sentiment"), ("cb", "nli")]
+    >>> rows = [Row("m", "experimental", *task, 1, "probe", "accuracy", 0.5, 9) for task in tasks]
+    >>> grid(LayerTable(rows), name="accuracy").tasks
+    ('rte', 'cb', 'sst2')
+    """
+    cells: dict[tuple[str, int], list[Row]] = defaultdict(list)
+    tasks_of: dict[str, dict[str, None]] = defaultdict(dict)
+    for row in table.where(**equals):
+        if row.depth >= 1:
+            cells[row.task, row.depth].append(row)
+            tasks_of[row.cluster][row.task] = None
+    pairs = [(task, cluster) for cluster, tasks in tasks_of.items() for task in tasks]
+    layers = sorted({depth for _, depth in cells})
+    shape = len(pairs), len(layers)
+    values, lower, upper = (np.full(shape, np.nan) for _ in range(3))
+    n = np.zeros(shape, dtype=np.int64)
+    for i, (task, _) in enumerate(pairs):
+        for j, layer in enumerate(layers):
+            rows = cells.get((task, layer), [])
+            values[i, j] = np.mean(_finite(row.value for row in rows) or [np.nan])
+            lower[i, j] = min(_finite(row.lower for row in rows), default=np.nan)
+            upper[i, j] = max(_finite(row.upper for row in rows), default=np.nan)
+            n[i, j] = min((row.n for row in rows), default=0)
+    names, clusters = zip(*pairs, strict=True) if pairs else ((), ())
+    return LayerGrid(names, clusters, tuple(layers), values, lower, upper, n)
+
+
+def across_tasks(
+    values: Float[np.ndarray, "tasks layers"], q: float
+) -> Float[np.ndarray, " layers"]:
+    """The quantile `q` over the tasks that are defined at each layer; NaN where none is.
+
+    >>> across_tasks(np.array([[1.0, np.nan], [3.0, np.nan]]), 0.5)
+    array([ 2., nan])
+    """
+    return np.array([np.quantile(_finite(column) or [np.nan], q) for column in values.T])
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityFinding:
+    """How well a linear probe tells the tasks apart. `readable_from`: the first layer at which its
+    interval lies above the most frequent task and above the control task; None: never."""
+
+    role: Role
+    readable_from: int | None
+    best_layer: int
+    accuracy: float
+    majority: float
+    control_task: float
+
+
+@dataclass(frozen=True, slots=True)
+class LabelFinding:
+    """Label probes, as medians over `n_tasks` tasks. `n_above`: how many of them have
+    their accuracy interval above their own majority class at the best layer."""
+
+    role: Role
+    first_layer: int
+    first: float
+    best_layer: int
+    best: float
+    majority: float
+    n_tasks: int
+    n_above: int
+
+
+@dataclass(frozen=True, slots=True)
+class SimilarityFinding:
+    """Debiased linear CKA with the control models, as medians over the tasks that are defined."""
+
+    role: Role
+    first_layer: int
+    first: float
+    lowest_layer: int
+    lowest: float
+    last_layer: int
+    last: float
+    n_tasks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """How much closer to the control models the experimental model is than the pre-trained one, as
+    the median over tasks of the difference, at the layer where that is largest. `n_positive` of
+    `n_tasks` tasks gain there."""
+
+    layer: int
+    value: float
+    n_positive: int
+    n_tasks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """The numbers of a run, and the five sentences (`lines`) that say them.
+
+    None and empty: not measured, or undefined everywhere. Where both models were measured, the
+    experimental one comes first.
+    """
+
+    n_tasks: int
+    n_clusters: int
+    n_layers: int
+    roles: tuple[Role, ...]
+    n_controls: int
+    identity: IdentityFinding | None
+    labels: tuple[LabelFinding, ...]
+    similarity: tuple[SimilarityFinding, ...]
+    gain: Gain | None
+    boundaries: tuple[int, ...]
+    blocks: tuple[int, ...]
+    lines: tuple[str, ...]
+
+
+def summarise(
+    table: LayerTable, regions: Regions | None = None, selection: Placement | None = None
+) -> Findings:
+    """Read the numbers of the summary off the table; a line says so where something is missing."""
+    of_a_task = [row for row in table if row.task != "all"]
+    roles = tuple(role for role in COMPARED if table.where(role=role))
+    n_tasks = len({row.task for row in of_a_task})
+    n_clusters = len({row.cluster for row in of_a_task})
+    controlled = table.where(kind="similarity", reference=Role.CONTROL)
+    n_controls = len(controlled.unique("task"))
+    asked = roles[::-1]
+    identity = next(filter(None, (_identity(table, role) for role in asked)), None)
+    labels = tuple(filter(None, (_labels(table, role) for role in asked)))
+    similarity = tuple(filter(None, (_similarity(table, role) for role in asked)))
+    gain = _gain(table)
+    return Findings(
+        n_tasks=n_tasks,
+        n_clusters=n_clusters,
+        n_layers=table.n_blocks,
+        roles=roles,
+        n_controls=n_controls,
+        identity=identity,
+        labels=labels,
+        similarity=similarity,
+        gain=gain,
+        boundaries=tuple(regions.boundaries) if regions and regions.found else (),
+        blocks=tuple(selection.blocks) if selection else (),
+        lines=(
+            _compared_line(n_tasks, n_clusters, table.n_blocks, roles, n_controls),
+            _identity_line(identity),
+            _labels_line(labels),
+            _similarity_line(similarity, gain, measured=len(controlled) > 0),
+            _placement_line(regions, selection),
+        ),
+    )
+
+
+def region_names(regions: Regions | None) -> list[tuple[str, int, int]]:
+    """Name, first and last layer of each region found; three of them bear the paper's names."""
+    if regions is None or not regions.found:
+        return []
+    ends = [*regions.boundaries, regions.n_layers]
+    starts = [1, *(end + 1 for end in ends[:-1])]
+    names = [f"region {i}" for i in range(1, len(ends) + 1)]
+    if len(ends) == 3:
+        names = ["shared", "transition", "refinement"]  # arXiv:2410.20008, section 4
+    return list(zip(names, starts, ends, strict=True))
+
+
+def spans(numbers: Iterable[int]) -> str:
+    """Runs of numbers, shortened.
+
+    >>> spans([0, 1, 2, 5])
+    '0–2, 5'
+    """
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs)
+
+
+def _finite(values: Iterable[float | None]) -> list[float]:
+    return [float(v) for v in values if v is not None and np.isfinite(v)]
+
+
+def _at_layers(
+    table: LayerTable, layers: Sequence[int], **equals: object
+) -> Float[np.ndarray, " layers"]:
+    """The median over tasks of a quantity at each of `layers`; NaN where the table has none."""
+    found = grid(table, **equals)
+    medians = dict(zip(found.layers, across_tasks(found.values, 0.5), strict=True))
+    return np.array([medians.get(layer, np.nan) for layer in layers])
+
+
+def _identity(table: LayerTable, role: Role) -> IdentityFinding | None:
+    probe = {"kind": "probe", "role": role, "target": "task"}
+    accuracy = grid(table, **probe, name="accuracy")
+    if not np.isfinite(accuracy.values).any():
+        return None
+    majority = _at_layers(table, accuracy.layers, **probe, name="majority")
+    control_task = _at_layers(table, accuracy.layers, **probe, name="control_task_accuracy")
+    lower = np.where(np.isnan(accuracy.lower), accuracy.values, accuracy.lower)[0]
+    above = (lower > majority) & ~(lower <= control_task)  # an absent control task is no objection
+    best = int(np.nanargmax(accuracy.values[0]))
+    return IdentityFinding(
+        role,
+        accuracy.layers[int(np.argmax(above))] if above.any() else None,
+        accuracy.layers[best],
+        float(accuracy.values[0, best]),
+        float(majority[best]),
+        float(control_task[best]),
+    )
+
+
+def _labels(table: LayerTable, role: Role) -> LabelFinding | None:
+    probe = {"kind": "probe", "role": role, "target": "label"}
+    accuracy = grid(table, **probe, name="accuracy")
+    if not np.isfinite(accuracy.values).any():
+        return None
+    median = across_tasks(accuracy.values, 0.5)
+    best = int(np.nanargmax(median))
+    majority = grid(table, **probe, name="majority")
+    # each task is held against its own majority class
+    own = dict(zip(majority.tasks, across_tasks(majority.values.T, 0.5), strict=True))
+    lower = np.where(np.isnan(accuracy.lower), accuracy.values, accuracy.lower)[:, best]
+    return LabelFinding(
+        role,
+        accuracy.layers[0],
+        float(median[0]),
+        accuracy.layers[best],
+        float(median[best]),
+        float(np.median(_finite(own.values()) or [np.nan])),
+        int(np.isfinite(accuracy.values[:, best]).sum()),
+        sum(low > own.get(task, np.nan) for task, low in zip(accuracy.tasks, lower, strict=True)),
+    )
+
+
+def _similarity(table: LayerTable, role: Role) -> SimilarityFinding | None:
+    found = grid(table, kind="similarity", role=role, reference=Role.CONTROL, name=MEASURE)
+    if not np.isfinite(found.values).any():
+        return None
+    median = across_tasks(found.values, 0.5)
+    defined = np.flatnonzero(np.isfinite(median))
+    first, last, lowest = int(defined[0]), int(defined[-1]), int(np.nanargmin(median))
+    return SimilarityFinding(
+        role,
+        found.layers[first],
+        float(median[first]),
+        found.layers[lowest],
+        float(median[lowest]),
+        found.layers[last],
+        float(median[last]),
+        int(np.isfinite(found.values).any(axis=1).sum()),
+    )
+
+
+def _gain(table: LayerTable) -> Gain | None:
+    wanted = {"kind": "similarity", "reference": Role.CONTROL, "name": MEASURE}
+    pretrained = grid(table, role=Role.PRETRAINED, **wanted)
+    experimental = grid(table, role=Role.EXPERIMENTAL, **wanted)
+    tasks = [task for task in experimental.tasks if task in pretrained.tasks]
+    layers = [layer for layer in experimental.layers if layer in pretrained.layers]
+
+    def common(found: LayerGrid) -> Float[np.ndarray, "tasks layers"]:
+        rows = [found.tasks.index(task) for task in tasks]
+        return found.values[rows][:, [found.layers.index(layer) for layer in layers]]
+
+    difference = common(experimental) - common(pretrained)
+    if not np.isfinite(difference).any():
+        return None
+    median = across_tasks(difference, 0.5)
+    best = int(np.nanargmax(median))
+    at_best = _finite(difference[:, best])
+    return Gain(layers[best], float(median[best]), sum(d > 0 for d in at_best), len(at_best))
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+def _compared_line(
+    n_tasks: int, n_clusters: int, n_layers: int, roles: Sequence[Role], n_controls: int
+) -> str:
+    if not roles:
+        return "Nothing was measured: the layer table has no row of a compared model."
+    models = " and the ".join(ROLE_NAMES[role] for role in roles)
+    against = (
+        f"compared with {_counted(n_controls, 'control model')}"
+        if n_controls
+        else "without control models to compare with"
+    )
+    return (
+        f"Measured: {_counted(n_tasks, 'task')} in {_counted(n_clusters, 'cluster')} over "
+        f"{_counted(n_layers, 'layer')} of the {models} model, {against}."
+    )
+
+
+def _identity_line(finding: IdentityFinding | None) -> str:
+    if finding is None:
+        return "Task identity: not probed, so nothing is known about where tasks can be told apart."
+    floors = f"always naming the most frequent task gives {finding.majority:.1%}"
+    if np.isfinite(finding.control_task):
+        floors += f", a control task {finding.control_task:.1%}"
+    best = f"{finding.accuracy:.1%} at layer {finding.best_layer}, the best"
+    if finding.readable_from is None:
+        return (
+            f"Task identity: not readable at any layer of the {ROLE_NAMES[finding.role]} model "
+            f"({best}; {floors})."
+        )
+    return (
+        f"Task identity: readable from layer {finding.readable_from} of the "
+        f"{ROLE_NAMES[finding.role]} model ({best}; {floors})."
+    )
+
+
+def _labels_line(findings: Sequence[LabelFinding]) -> str:
+    if not findings:
+        return "Labels: not probed, so nothing is known about where the right answers can be read."
+    shown, *others = findings
+    besides = "".join(
+        f"; {ROLE_NAMES[other.role]} model: {other.best:.1%} at layer {other.best_layer}"
+        for other in others
+    )
+    moves = (
+        f"is highest at layer {shown.best_layer} already, at {shown.best:.1%}"
+        if shown.best_layer == shown.first_layer
+        else f"goes from {shown.first:.1%} at layer {shown.first_layer} to {shown.best:.1%} at "
+        f"layer {shown.best_layer}, the best"
+    )
+    return (
+        f"Labels: the {ROLE_NAMES[shown.role]} model's probe accuracy, median over "
+        f"{_counted(shown.n_tasks, 'task')}, {moves} (majority class {shown.majority:.1%}; "
+        f"above it in {shown.n_above} of {shown.n_tasks}{besides})."
+    )
+
+
+def _similarity_line(
+    findings: Sequence[SimilarityFinding], gain: Gain | None, *, measured: bool
+) -> str:
+    if not findings:
+        why = (
+            "undefined at every layer" if measured else "not measured: there are no control models"
+        )
+        return f"Similarity to the control models: {why}."
+    shown = findings[0]
+    dip = (
+        f" (lowest: {shown.lowest:.2f} at layer {shown.lowest_layer})"
+        if shown.lowest_layer not in (shown.first_layer, shown.last_layer)
+        else ""
+    )
+    if gain is None:
+        other = next(role for role in COMPARED if role != shown.role)
+        verdict = f"the {ROLE_NAMES[other]} model was not compared"
+    elif gain.value > 0:
+        verdict = (
+            f"it gains most over the pre-trained model at layer {gain.layer} "
+            f"({gain.value:+.2f}; closer in {gain.n_positive} of {gain.n_tasks} tasks)"
+        )
+    else:
+        verdict = "at no layer is it closer to them than the pre-trained model"
+    return (
+        f"Similarity to the control models ({MEASURE_NAME}, median over "
+        f"{_counted(shown.n_tasks, 'task')}): the {ROLE_NAMES[shown.role]} model goes from "
+        f"{shown.first:.2f} at layer {shown.first_layer} to {shown.last:.2f} at layer "
+        f"{shown.last_layer}{dip}; {verdict}."
+    )
+
+
+def _placement_line(regions: Regions | None, selection: Placement | None) -> str:
+    found = region_names(regions)
+    if regions is None:
+        split = "Regions: not looked for"
+    elif not found:
+        split = "Regions: none found, as the curves give no evidence that the layers split"
+    else:
+        parts = (f"{name} {spans(range(first, last + 1))}" for name, first, last in found)
+        split = f"Regions, by layer: {', '.join(parts)}"
+    if selection is None:
+        return f"{split}; no blocks were chosen for an adapter."
+    many = "s" if len(selection.blocks) > 1 else ""
+    layers = spans(depth_of(block) for block in selection.blocks)
+    return (
+        f"{split}; put the adapter into block{many} {spans(selection.blocks)} "
+        f"(layer{many} {layers}), policy {selection.policy}."
+    )

@@ -1,0 +1,114 @@
+"""The folder of one run: opened once, never written over by accident, resumed when it was interrupted."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from taskdepth import config as schemas
+from taskdepth.errors import ResultsError
+from taskdepth.files import write_json, write_text
+
+RECORDED_PACKAGES = (
+    "taskdepth torch lightning transformers tokenizers peft hydra-core wandb torchmetrics numpy pyarrow"
+).split()
+
+
+class RunDirectory:
+    """`config.yaml` and `provenance.json` come first, `finished_by` last: it marks a complete run.
+
+    The same settings find the same folder and go on where they stopped. Other settings, or a complete
+    run, are refused unless `overwrite` is set.
+
+    Raises:
+        ResultsError: the folder holds something that must not be lost.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        config: schemas.TrainConfig | schemas.ProbeConfig,
+        finished_by: str,
+        *,
+        reopen: bool = False,
+    ) -> None:
+        self.path = path
+        self._finished_by = finished_by
+        if config.overwrite and self._is_run():
+            shutil.rmtree(path)
+        self._refuse(config, reopen)
+        path.mkdir(parents=True, exist_ok=True)
+        write_text(path / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(config)))
+        write_json(path / "provenance.json", provenance(config))
+
+    def _is_run(self) -> bool:
+        return (self.path / "provenance.json").is_file()
+
+    def _refuse(self, config: schemas.TrainConfig | schemas.ProbeConfig, reopen: bool) -> None:
+        if not self.path.exists() or not any(self.path.iterdir()):
+            return
+        if not self._is_run():
+            raise ResultsError(f"{self.path} holds files that no run of taskdepth wrote: choose another name=…")
+        if self.read("provenance.json")["config_fingerprint"] != schemas.fingerprint(asdict(config)):
+            raise ResultsError(
+                f"{self.path} holds a run with other settings: name=<another> keeps it, overwrite=true removes it"
+            )
+        if (self.path / self._finished_by).is_file() and not reopen:
+            raise ResultsError(
+                f"{self.path} already holds the results of these settings: read them there, or name=<another>, "
+                "or overwrite=true"
+            )
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    def read(self, name: str) -> Any:
+        return json.loads((self.path / name).read_text(encoding="utf-8"))
+
+    def finish(self, content: Mapping[str, Any]) -> None:
+        """Write the file that marks the run as complete."""
+        write_json(self.path / self._finished_by, content)
+
+
+def provenance(config: schemas.TrainConfig | schemas.ProbeConfig) -> dict[str, Any]:
+    """What is needed to repeat the run: command, settings, versions, commit."""
+    return {
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "config_fingerprint": schemas.fingerprint(asdict(config)),
+        "seed": config.seed,
+        "git": _git_commit(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": {name: _version(name) for name in RECORDED_PACKAGES},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git_commit() -> str | None:
+    """The commit of this checkout, `-dirty` when it was changed; None for an installed package."""
+    if not (schemas.root_dir() / ".git").exists():
+        return None
+    try:
+        result = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=schemas.root_dir(), capture_output=True, text=True, timeout=10, check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return result.stdout.strip() or None

@@ -1,0 +1,137 @@
+"""Similarity of two representations of the same examples: pure functions of two matrices.
+
+Row i of `x` and row i of `y` describe the same example. Everything is computed in float64 and
+returned as a float64 scalar. Undefined is NaN, never 0: a side whose rows are all the same has no
+similarity to anything. Non-finite input gives NaN, too.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from taskdepth.errors import DataError
+
+# A difference of sums that is below this share of those sums is rounding
+ROUNDING = 1e-12
+
+
+def linear_cka(x: Float[Tensor, "n p"], y: Float[Tensor, "n q"]) -> Float[Tensor, ""]:
+    """Linear CKA with the biased HSIC estimator, in [0, 1]; also known as the RV coefficient.
+
+    Invariant to orthogonal maps, isotropic scaling and translation of either side. For independent
+    data it is not 0 but near γ/(γ + n - 1), γ = (tr Σ)²/tr Σ², which is close to 1 where γ exceeds
+    n: prefer `debiased_cka`.
+
+    Kornblith et al. 2019, arXiv:1905.00414, section 3.
+
+    Raises:
+        DataError: not two matrices with the same number of rows, or fewer than 2 rows.
+
+    >>> x = torch.arange(12.0).reshape(4, 3) ** 2
+    >>> round(float(linear_cka(x, 5 - 2 * x)), 6)
+    1.0
+    """
+    x, y = _prepared(x, y, at_least=2)
+    xy, xx, yy = _squared_products(x, y)
+    return xy / (xx * yy).sqrt()
+
+
+def debiased_cka(x: Float[Tensor, "n p"], y: Float[Tensor, "n q"]) -> Float[Tensor, ""]:
+    """Linear CKA with the unbiased HSIC estimator: near 0 for independent `x`, `y`; in [-1, 1].
+
+    Same invariances as `linear_cka`. Slightly negative values are ordinary. NaN also where every
+    two rows of a side are equally far apart: they leave no structure to compare.
+
+    Kornblith et al. 2019, arXiv:1905.00414; unbiased HSIC: Song et al. 2012, JMLR 13, section 2.
+
+    Raises:
+        DataError: not two matrices with the same number of rows, or fewer than 4 rows.
+
+    >>> x = torch.randn(64, 8, generator=torch.Generator().manual_seed(0))
+    >>> q = torch.linalg.qr(torch.arange(64.0).reshape(8, 8).cos()).Q
+    >>> round(float(debiased_cka(x, 3 * x @ q + 7)), 6)
+    1.0
+    """
+    x, y = _prepared(x, y, at_least=4)
+    xy, xx, yy = _squared_products(x, y)
+    square_x, square_y = x.square().sum(1), y.square().sum(1)
+    hsic_xy = _unbiased_hsic(xy, square_x, square_y)
+    hsic_xx = _unbiased_hsic(xx, square_x, square_x)
+    hsic_yy = _unbiased_hsic(yy, square_y, square_y)
+    defined = (hsic_xx > ROUNDING * xx) & (hsic_yy > ROUNDING * yy)
+    return torch.where(defined, hsic_xy / (hsic_xx * hsic_yy).sqrt(), torch.nan)
+
+
+def rbf_cka(
+    x: Float[Tensor, "n p"], y: Float[Tensor, "n q"], bandwidth: float = 0.5
+) -> Float[Tensor, ""]:
+    """CKA with a Gaussian kernel and the biased HSIC estimator, in [0, 1].
+
+    The kernel is exp(-d² / (2·bandwidth²·m)), with m the median of all n² squared distances of
+    that side, the zeros of the diagonal included. Same invariances as `linear_cka`. NaN also where
+    m is 0: at least half of the pairs are copies.
+
+    Kornblith et al. 2019, arXiv:1905.00414, section 3.
+
+    Raises:
+        DataError: not two matrices with the same number of rows, or fewer than 2 rows.
+    """
+    x, y = _prepared(x, y, at_least=2)
+    k, l = _centred_rbf_kernel(x, bandwidth), _centred_rbf_kernel(y, bandwidth)
+    return (k * l).sum() / (k.square().sum() * l.square().sum()).sqrt()
+
+
+def centred(x: Float[Tensor, "*batch n p"]) -> Float[Tensor, "*batch n p"]:
+    """`x` in float64, its mean row removed.
+
+    The first row is removed before the mean: identical rows become exact zeros, and an offset far
+    larger than the spread costs the mean no digits.
+    """
+    x = x.to(torch.float64)
+    x = x - x[..., :1, :]
+    return x - x.mean(dim=-2, keepdim=True)
+
+
+def _prepared(x: Tensor, y: Tensor, at_least: int) -> tuple[Tensor, Tensor]:
+    if x.ndim != 2 or y.ndim != 2 or len(x) != len(y):
+        raise DataError(
+            "x and y must be matrices with one row per example, the same examples in both: "
+            f"their shapes are {list(x.shape)} and {list(y.shape)}"
+        )
+    if len(x) < at_least:
+        raise DataError(f"{len(x)} examples are too few: this measure needs {at_least}")
+    return centred(x), centred(y)
+
+
+def _squared_products(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """‖xᵀy‖², ‖xᵀx‖² and ‖yᵀy‖²: by features, or as Σ_ij (xxᵀ)_ij (yyᵀ)_ij where n is smaller."""
+    if len(x) <= max(x.shape[1], y.shape[1]):
+        k, l = x @ x.T, y @ y.T
+        return (k * l).sum(), k.square().sum(), l.square().sum()
+    return (x.T @ y).square().sum(), (x.T @ x).square().sum(), (y.T @ y).square().sum()
+
+
+def _unbiased_hsic(product: Tensor, square_x: Tensor, square_y: Tensor) -> Tensor:
+    """n(n - 3) times the unbiased HSIC of linear kernels; squares are the centred rows' norms.
+
+    Song et al. 2012, equation 5. The rows of a centred Gram matrix sum to 0, so without its
+    diagonal they sum to minus the diagonal: nothing but `product` needs more than the diagonals.
+    """
+    n = len(square_x)
+    return (
+        product
+        - n / (n - 2) * (square_x * square_y).sum()
+        + square_x.sum() * square_y.sum() / ((n - 1) * (n - 2))
+    )
+
+
+def _centred_rbf_kernel(x: Tensor, bandwidth: float) -> Tensor:
+    square = x.square().sum(1)
+    distance = (square[:, None] + square - 2 * x @ x.T).clamp(min=0).fill_diagonal_(0)
+    ordered = distance.flatten().sort().values
+    middle = len(ordered) // 2
+    median = (ordered[middle] + ordered[-middle - 1]) / 2  # torch.median is the lower of the two
+    kernel = torch.exp(-distance / (2 * bandwidth**2 * median))
+    return kernel - kernel.mean(0) - kernel.mean(1, keepdim=True) + kernel.mean()
