@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -48,7 +49,16 @@ def probe() -> None:
     _main("probe", run)
 
 
+# the libraries below us warn about each other; nothing that our user could change
+FOREIGN_WARNINGS = (
+    ".*isinstance.treespec, LeafSpec.*",  # lightning 2.6 on torch 2.13
+    ".*is_gradient_checkpointing. is deprecated.*",  # peft 0.21 on transformers 5
+)
+
+
 def _main(name: str, run: Callable[[DictConfig], float | None]) -> None:
+    for message in FOREIGN_WARNINGS:
+        warnings.filterwarnings("ignore", message=message)
     config.register()
     show_everything = os.environ.get("HYDRA_FULL_ERROR") == "1"
 

@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from taskdepth.errors import ConfigError, nearest
 
 STAGES = ("extract", "probe", "compare", "select", "report")
-POOLINGS = ("last_token", "mean", "first_target")
+POOLINGS = ("last_token", "mean")
 DTYPES = ("float32", "bfloat16", "float16")
 PROBE_TARGETS = ("task", "cluster", "label")
 

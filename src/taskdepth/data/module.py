@@ -100,14 +100,17 @@ class PlainTextDataModule(lightning.LightningDataModule):
         self, source: Source, tokeniser: Tokeniser, *, batch_size_examples: int, seed: int
     ) -> None:
         super().__init__()
-        texts = list(source.plain_text(Split.TRAIN))
-        rows = (tokeniser.text(text, f"text-{i}") for i, text in enumerate(texts))
-        self.training = TrainingRows(tuple(row for row in rows if row.n_tokens > 1), dropped_rows=0)
+        length_tokens = tokeniser.max_length_tokens or tokeniser.window_tokens
+        rows = tokeniser.running(source.plain_text(Split.TRAIN), length_tokens)
+        self.training = TrainingRows(tuple(rows), dropped_rows=0)
         self._batch_size = batch_size_examples
         self._seed = seed
 
     def train_dataloader(self) -> Any:
         return TrainBatches(self.training.rows, {"plain_text": 0}, self._batch_size, self._seed)
+
+    def val_dataloader(self) -> Any:
+        return []
 
 
 def load(source: Source, spec: TaskSpec, split: Split) -> list[Example]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -102,11 +103,17 @@ class Tokeniser:
         text = self.format.target_prefix + (example.target if target is None else target)
         return self._fit(example, (*self._encode(text), *self._end))
 
-    def text(self, text: str, name: str) -> TokenisedRow:
-        """Running text, learnt from its second token on; cut at the model's window."""
-        limit = self.max_length_tokens or self.window_tokens
-        ids = (*self._start, *self._encode(text), *self._end)[:limit]
-        return TokenisedRow(name, "plain_text", ids, n_prompt_tokens=1)
+    def running(self, texts: Iterable[str], length_tokens: int) -> list[TokenisedRow]:
+        """`texts`, each closed by the end token, as one stream cut into rows of `length_tokens`.
+
+        Every token but a row's first is learnt. What is left over at the end is a shorter row.
+        """
+        stream = [token for text in texts for token in (*self._encode(text), *self._end)]
+        n_text = length_tokens - len(self._start)
+        return [
+            TokenisedRow(f"text-{i}", "plain_text", (*self._start, *stream[i : i + n_text]), 1)
+            for i in range(0, len(stream) - 1, n_text)
+        ]
 
     def _encode(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"]) if text else ()

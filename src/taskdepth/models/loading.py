@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from taskdepth.errors import ModelError
 from taskdepth.models.tokenizer import train_tokenizer
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 # our own progress is shown instead of one bar per file
 transformers.utils.logging.disable_progress_bar()
@@ -34,55 +36,92 @@ class LanguageModel:
     @property
     def window_tokens(self) -> int:
         """The longest sequence that the model takes."""
-        config = self.lm.config
-        position_limit = getattr(config, "max_position_embeddings", None) or UNLIMITED_TOKENS
-        return int(min(position_limit, self.tokenizer.model_max_length, UNLIMITED_TOKENS))
+        return window_tokens(self.lm.config, self.tokenizer)
+
+
+def window_tokens(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> int:
+    """The longest sequence that a model of this config takes."""
+    position_limit = getattr(config, "max_position_embeddings", None) or UNLIMITED_TOKENS
+    return int(min(position_limit, tokenizer.model_max_length, UNLIMITED_TOKENS))
 
 
 def load(
-    path: str, *, dtype: str = "float32", revision: str | None = None, trust_remote_code: bool = False
+    folder: Path, *, dtype: str = "float32", trust_remote_code: bool = False
 ) -> LanguageModel:
-    """The model at `path` (a folder or a hub id), in eval mode; safetensors only.
+    """The model in `folder`, in eval mode; safetensors only.
 
     Raises:
-        ModelError: it cannot be found, has no tokenizer, or is no causal LM.
+        ModelError: it is no causal LM, or its tokenizer cannot be used.
     """
-    check_readable(path)
-    options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
+    tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
     try:
         lm = AutoModelForCausalLM.from_pretrained(
-            path, dtype=getattr(torch, dtype), use_safetensors=True, **options
+            folder,
+            dtype=getattr(torch, dtype),
+            use_safetensors=True,
+            trust_remote_code=trust_remote_code,
         )
     except (OSError, ValueError, ImportError) as error:
-        raise ModelError(f"cannot load a causal LM from {path}: {_first_line(error)}") from error
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(path, **options)
-    except (OSError, ValueError, ImportError, TypeError, AttributeError) as error:
-        raise ModelError(f"{path} has no usable tokenizer: {_first_line(error)}") from error
-    return LanguageModel(lm, tokenizer, path)
+        raise ModelError(f"cannot load a causal LM from {folder}: {_first_line(error)}") from error
+    return LanguageModel(lm, tokenizer, str(folder))
 
 
-def check_readable(path: str) -> None:
-    """What can be said about `path` before anything is loaded.
+def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """The tokenizer in `folder`.
 
     Raises:
-        ModelError: it looks like a folder and is none, or is one without a model or tokenizer.
+        ModelError: it cannot be used.
+    """
+    try:
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError, ImportError, TypeError, AttributeError) as error:
+        raise ModelError(f"{folder} has no usable tokenizer: {_first_line(error)}") from error
+
+
+def load_config(folder: Path, *, trust_remote_code: bool = False) -> PretrainedConfig:
+    """The architecture of the model in `folder`, without its weights.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    try:
+        return AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder} has no usable config.json: {_first_line(error)}") from error
+
+
+def local_folder(path: str, revision: str | None = None) -> Path:
+    """The folder that holds the model `path` names: itself, or the hub's snapshot, fetched if need be.
+
+    Raises:
+        ModelError: it cannot be found, or is a folder without a model, tokenizer or safetensors.
     """
     folder = Path(path)
     if not folder.exists():
         if path.startswith((".", "/", "~")) or path.count("/") > 1:
             raise ModelError(f"no model folder at {path}")
-        return  # a hub id
+        folder = _snapshot(path, revision)
     if not (folder / "config.json").is_file():
         raise ModelError(f"{path} holds no model: there is no config.json")
     if not any(folder.glob("tokenizer*")):
         raise ModelError(f"{path} has no tokenizer: there is no tokenizer.json beside the model")
     if not any(folder.glob("*.safetensors")):
         raise ModelError(f"{path} has no safetensors weights (other formats are not read)")
+    return folder.resolve()
+
+
+def _snapshot(hub_id: str, revision: str | None) -> Path:
+    patterns = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+    try:
+        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=patterns))
+    except (OSError, ValueError, HfHubHTTPError) as error:
+        raise ModelError(
+            f"{hub_id} is neither a folder nor within reach on the hub: {_first_line(error)}"
+        ) from error
 
 
 def build(
-    architecture: transformers.PretrainedConfig, texts: Iterable[str], tokenizer_size: int
+    architecture: PretrainedConfig, texts: Iterable[str], tokenizer_size: int
 ) -> LanguageModel:
     """A model with random weights of the given architecture, and a tokenizer trained on `texts`."""
     tokenizer = train_tokenizer(texts, tokenizer_size)

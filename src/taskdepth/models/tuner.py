@@ -97,6 +97,8 @@ class InstructionTuner(lightning.LightningModule):
         self.strict_loading = False  # checkpoints hold only what trains
         self._optimizer = optimizer
         self._schedule = schedule
+        self.validation: dict[str, dict[str, float]] = {}  # task → score → value, of the last one
+        self.validated_at_step = -1
         self.loss = TaskMean(len(task_names))
         self.exact_match = TaskMean(len(task_names))
         self.rank_accuracy = TaskMean(len(task_names))
@@ -154,6 +156,7 @@ class InstructionTuner(lightning.LightningModule):
 
     def on_validation_end(self) -> None:
         self.validation = self._validation_by_task()
+        self.validated_at_step = self.trainer.global_step
         for metric in self._scores().values():
             metric.reset()
 

@@ -6,13 +6,14 @@ No pyplot: a figure is made, returned and forgotten, whatever the caller's backe
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -23,7 +24,6 @@ from taskdepth.layers import depth_of
 from taskdepth.results.findings import (
     COMPARED,
     FLOOR,
-    MEASURE,
     MEASURE_NAME,
     ROLE_NAMES,
     LayerGrid,
@@ -32,19 +32,26 @@ from taskdepth.results.findings import (
     across_tasks,
     grid,
     region_names,
+    similarity_grid,
     spans,
 )
 from taskdepth.results.table import LayerTable
 from taskdepth.types import Role
 
 DPI = 150
-# Okabe & Ito 2008, https://jfly.uni-koeln.de/color/: told apart with any colour vision
+# Okabe & Ito, https://jfly.uni-koeln.de/color/: told apart with any colour vision
 COLOURS = {Role.PRETRAINED: "#0072B2", Role.EXPERIMENTAL: "#D55E00"}
 ADAPTED = "#009E73"
 MARKERS = {Role.PRETRAINED: "o", Role.EXPERIMENTAL: "s"}
 GREY = "#555555"
-LONGEST_NAME = 38  # characters of a task or cluster name that a figure shows
+UNDEFINED: dict[str, Any] = {"facecolor": "#E4E4E4", "hatch": "////", "edgecolor": "#A8A8A8"}
+INTERVAL = "#E8E8E8"
 SMALL, NORMAL, LARGE = 7.5, 9, 11  # points
+LONGEST_NAME = 38  # characters of a task or cluster name that a figure shows
+
+
+class NothingToDrawError(ResultsError):
+    """The table has no row for the figure that was asked for."""
 
 
 def save_all(
@@ -74,10 +81,6 @@ def save_all(
     return saved
 
 
-class NothingToDrawError(ResultsError):
-    """The table has no row for the figure that was asked for."""
-
-
 def similarity_heatmap(table: LayerTable, role: Role, regions: Regions | None = None) -> Figure:
     """Debiased linear CKA between a compared model and each task's control model.
 
@@ -85,43 +88,48 @@ def similarity_heatmap(table: LayerTable, role: Role, regions: Regions | None = 
         NothingToDrawError: the table has no such rows.
     """
     shown = similarity_grid(table, role)
+    if not shown.tasks:
+        raise NothingToDrawError(
+            f"the layer table has no similarity of the {ROLE_NAMES[role]} model to control models"
+        )
     n_tasks, n_layers = shown.values.shape
-    row, column = np.clip(5 / n_tasks, 0.18, 0.36), np.clip(5 / n_layers, 0.24, 0.5)
-    left, right = (
+    row_in, column_in = np.clip(5 / n_tasks, 0.18, 0.36), np.clip(5 / n_layers, 0.24, 0.5)
+    names_in = sum(
         0.25 + 0.075 * max(len(_short(name)) for name in names)
         for names in (shown.tasks, shown.clusters)
     )
-    height = row * n_tasks + 2.3
-    figure = _figure(max(left + column * n_layers + right, 6.5), height)
+    height_in = row_in * n_tasks + 2.2
+    figure = Figure(figsize=(max(names_in + column_in * n_layers, 6.5), height_in))
     axes = figure.add_subplot()
-    axes.patch.set(facecolor="#E4E4E4", hatch="////", edgecolor="#A8A8A8")  # shows through NaN
+    axes.patch.set(**UNDEFINED)  # shows through where a value is NaN
     image = axes.imshow(shown.values, vmin=0, vmax=1, aspect="auto", interpolation="none")
     axes.set_yticks(range(n_tasks), [_short(task) for task in shown.tasks], fontsize=SMALL)
-    step = -(-n_layers // 32)
-    axes.set_xticks(range(n_layers)[::step], shown.layers[::step], fontsize=SMALL)
+    every = -(-n_layers // 32)
+    labels = [str(layer) for layer in shown.layers]
+    axes.set_xticks(range(n_layers)[::every], labels[::every], fontsize=SMALL)
     axes.set_xlabel("layer", fontsize=NORMAL)
     axes.tick_params(length=2)
     axes.spines[:].set_visible(False)
     _mark_clusters(axes, shown)
-    for _, _, last in region_names(regions)[:-1]:
-        edge = sum(layer <= last for layer in shown.layers) - 0.5
+    # a layer's column is its place among the measured ones
+    ends = [sum(layer <= last for layer in shown.layers) for _, _, last in region_names(regions)]
+    edges = [-0.5, *(end - 0.5 for end in ends)]
+    for edge in edges[1:-1]:
         axes.axvline(edge, color="white", linewidth=3.5)
-        axes.axvline(edge, color="black", linewidth=1.5, linestyle=(0, (4, 2)))
-    below = np.nanmin(shown.values, initial=0.0) < 0
-    bar = figure.colorbar(
-        image, ax=axes, location="bottom", extend="min" if below else "neither",
-        shrink=0.6, aspect=40, pad=0.25 / height,
-    )  # fmt: skip
+        axes.axvline(edge, color="black", linewidth=1.3, linestyle="--")
+    _name_regions(axes, regions, edges, column_in)
+    inch = 1 / (row_in * n_tasks)  # in units of the axes
+    scale = axes.inset_axes((0.15, -0.62 * inch, 0.7, 0.1 * inch))
+    extend = "min" if np.nanmin(shown.values, initial=0.0) < 0 else "neither"
+    bar = figure.colorbar(image, cax=scale, orientation="horizontal", extend=extend)
     bar.set_label(f"{MEASURE_NAME} (1: the same up to rotation and scale)", fontsize=NORMAL)
-    bar.ax.tick_params(labelsize=SMALL)
-    undefined = int(np.isnan(shown.values).sum())
-    if undefined:
-        patch = Patch(facecolor="#E4E4E4", hatch="////", edgecolor="#A8A8A8", label="undefined")
-        figure.legend(handles=[patch], loc="lower right", fontsize=SMALL, frameon=False)
-    _title(
+    scale.tick_params(labelsize=SMALL, length=2)
+    undefined = Patch(**UNDEFINED, label="undefined")
+    _finish(
         figure,
         f"How alike the {ROLE_NAMES[role]} model and each task's control model are",
-        f"{n_tasks} tasks, {_examples(shown.n)} per task; {_region_text(regions)}",
+        f"{n_tasks} tasks, {_examples([shown])} per task; {_region_text(regions)}",
+        [undefined] if np.isnan(shown.values).any() else [],
     )
     return figure
 
@@ -132,93 +140,82 @@ def probe_accuracy_by_cluster(table: LayerTable) -> Figure:
     Raises:
         NothingToDrawError: the table has no label probes.
     """
-    probe = {"kind": "probe", "target": "label"}
-    grids = {role: grid(table, **probe, role=role, name="accuracy") for role in COMPARED}
-    majority = grid(table, **probe, name="majority")
-    shown = {role: found for role, found in grids.items() if found.tasks}
+    shown = _accuracy(table, "label")
     if not shown:
         raise NothingToDrawError("the layer table has no label probes to draw")
-    clusters = list(dict.fromkeys(c for found in shown.values() for c in found.clusters))
-    columns = min(4, len(clusters))
-    rows = -(-len(clusters) // columns)
-    figure = _figure(max(2.6 * columns, 6.5), 1.9 * rows + 1.5)
-    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    majority = grid(table, kind="probe", target="label", name="majority")
+    clusters = list(dict.fromkeys(name for found in shown.values() for name in found.clusters))
+    n_columns = min(4, len(clusters))
+    n_rows = -(-len(clusters) // n_columns)
+    figure = Figure(figsize=(max(2.6 * n_columns, 6.5), 1.9 * n_rows + 1.4))
+    panels = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
     for axes, cluster in zip(panels.flat, clusters, strict=False):
-        n_tasks = 0
-        for role, found in shown.items():
-            part = found.of_cluster(cluster)
-            n_tasks = max(n_tasks, len(part.tasks))
-            _median_and_band(axes, part, role, (0.0, 1.0))
+        parts = {role: found.of_cluster(cluster) for role, found in shown.items()}
+        for role, part in parts.items():
+            _curve(axes, part, role)
+            _band(
+                axes, part.layers, across_tasks(part.values, 0), across_tasks(part.values, 1), role
+            )
         floor = majority.of_cluster(cluster)
         axes.plot(floor.layers, across_tasks(floor.values, 0.5), color=GREY, linestyle="--")
-        axes.set_title(
-            f"{_short(cluster)} ({n_tasks})", fontsize=NORMAL, loc="left", wrap=False
-        )
+        n_tasks = max(len(part.tasks) for part in parts.values())
+        axes.set_title(f"{_short(cluster, 30)} ({n_tasks})", fontsize=NORMAL - 0.5, loc="left")
         axes.set_ylim(0, 1.02)
         _layer_axis(axes, _all_layers(shown.values()))
     for axes in panels.flat[len(clusters) :]:
         axes.set_axis_off()
     for axes in panels[:, 0]:
         axes.set_ylabel("accuracy", fontsize=NORMAL)
-    for column in range(columns):  # the lowest panel of each column carries the layers
-        lowest = panels[(len(clusters) - 1 - column) // columns, column]
+    for column in range(n_columns):  # the lowest panel of each column carries the layers
+        lowest = panels[(len(clusters) - 1 - column) // n_columns, column]
         lowest.set_xlabel("layer", fontsize=NORMAL)
         lowest.tick_params(labelbottom=True)
-    handles = [*_role_handles(shown), _line(GREY, "--", "majority class")]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=NORMAL, frameon=False)
-    n = np.concatenate([found.n.ravel() for found in shown.values()])
-    _title(
+    _finish(
         figure,
         "Where labels can be read: accuracy of linear probes, by cluster",
         "line: median over the cluster's tasks (their number in brackets), band: their range; "
-        f"{_examples(n)} per task",
+        f"{_examples(shown.values())} per task",
+        [*_role_handles(shown), _line("majority class", color=GREY, linestyle="--")],
     )
     return figure
 
 
 def task_identity(table: LayerTable) -> Figure:
-    """Accuracy of the probes that name the task, or its cluster, of a prompt.
+    """Accuracy of the probes that name the task, or the cluster, of a prompt.
 
     Raises:
         NothingToDrawError: the table has no such probes.
     """
-    figure = _figure(8.6, 4.2)
+    figure = Figure(figsize=(8.6, 4.2))
     panels = figure.subplots(1, 2, sharey=True)
     drawn: dict[Role, LayerGrid] = {}
     for axes, target in zip(panels, ("task", "cluster"), strict=True):
-        for role in COMPARED:
-            probe = {"kind": "probe", "target": target, "role": role}
-            accuracy = grid(table, **probe, name="accuracy")
-            if not accuracy.tasks:
-                continue
-            drawn[role] = accuracy
-            _median_and_band(axes, accuracy, role, None)
-            for name, style in (("control_task_accuracy", ":"), ("majority", "--")):
-                floor = grid(table, **probe, name=name)
-                colour = GREY if name == "majority" else COLOURS[role]
-                axes.plot(floor.layers, across_tasks(floor.values, 0.5), color=colour, ls=style)
-            axes.fill_between(
-                accuracy.layers, accuracy.lower[0], accuracy.upper[0], color=COLOURS[role],
-                alpha=0.2, linewidth=0,
-            )  # fmt: skip
-            _layer_axis(axes, accuracy.layers)
+        probe = {"kind": "probe", "target": target}
+        shown = _accuracy(table, target)
+        drawn |= shown
+        for role, found in shown.items():
+            _curve(axes, found, role)
+            _band(axes, found.layers, found.lower[0], found.upper[0], role)
+            control_task = grid(table, **probe, role=role, name="control_task_accuracy")
+            majority = grid(table, **probe, role=role, name="majority")
+            _floor(axes, control_task, color=COLOURS[role], linestyle=":")
+            _floor(axes, majority, color=GREY, linestyle="--")
+            _layer_axis(axes, found.layers)
         axes.set_title(f"which {target}?", fontsize=NORMAL, loc="left")
         axes.set_xlabel("layer", fontsize=NORMAL)
         axes.set_ylim(0, 1.02)
     if not drawn:
         raise NothingToDrawError("the layer table has no task-identity probes to draw")
     panels[0].set_ylabel("accuracy", fontsize=NORMAL)
-    handles = [
-        *_role_handles(drawn),
-        _line(GREY, ":", "control task (random labels)"),
-        _line(GREY, "--", "majority class"),
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=NORMAL, frameon=False)
-    _title(
+    _finish(
         figure,
         "Where the layers tell tasks and clusters apart",
-        f"linear probes, {_examples(np.concatenate([g.n.ravel() for g in drawn.values()]))}; "
-        "band: 95% interval",
+        f"linear probes, {_examples(drawn.values())}; band: 95% interval",
+        [
+            *_role_handles(drawn),
+            _line("control task (random labels)", color=GREY, linestyle=":"),
+            _line("majority class", color=GREY, linestyle="--"),
+        ],
     )
     return figure
 
@@ -231,92 +228,71 @@ def region_curves(
     Raises:
         NothingToDrawError: the table has no such rows.
     """
-    grids = {role: _similarity_rows(table, role, MEASURE) for role in COMPARED}
-    shown = {role: found for role, found in grids.items() if found.tasks}
+    shown = _drawable({role: similarity_grid(table, role) for role in COMPARED})
     if not shown:
         raise NothingToDrawError("the layer table has no similarity to control models to draw")
-    figure = _figure(8.6, 4.6)
+    figure = Figure(figsize=(8.6, 4.6))
     axes = figure.add_subplot()
     for role, found in shown.items():
-        _median_and_band(axes, found, role, (0.25, 0.75))
-        floor = _similarity_rows(table, role, FLOOR)
-        axes.plot(floor.layers, across_tasks(floor.values, 0.5), color=COLOURS[role], ls=":")
-    handles = [*_role_handles(shown), _line(GREY, ":", "shuffled rows (chance)")]
-    found_regions = region_names(regions)
-    if regions is not None and found_regions:
-        for boundary, (low, high) in zip(regions.boundaries, regions.intervals, strict=True):
-            axes.axvspan(low + 0.5, high + 0.5, color="#E8E8E8", zorder=0, linewidth=0)
-            axes.axvline(boundary + 0.5, color="black", linewidth=1.2, ls=(0, (4, 2)), zorder=1)
-        handles.append(_line("black", (0, (4, 2)), "region boundary"))
+        _curve(axes, found, role)
+        quartiles = across_tasks(found.values, 0.25), across_tasks(found.values, 0.75)
+        _band(axes, found.layers, *quartiles, role)
+        _floor(axes, similarity_grid(table, role, FLOOR), color=COLOURS[role], linestyle=":")
+    handles: list[Artist] = _role_handles(shown)
+    handles.append(_line("shuffled rows (chance)", color=GREY, linestyle=":"))
+    layers = _all_layers(shown.values())
+    if regions is not None and regions.found:
+        for low, high in regions.intervals:
+            axes.axvspan(low + 0.5, high + 0.5, color=INTERVAL, zorder=0, linewidth=0)
+        for boundary in regions.boundaries:
+            axes.axvline(boundary + 0.5, color="black", linewidth=1.3, linestyle="--", zorder=1)
+        handles.append(_line("region boundary", color="black", linestyle="--"))
         if any(low < high for low, high in regions.intervals):
-            handles.append(Patch(color="#E8E8E8", label="its 95% interval"))
+            handles.append(Patch(color=INTERVAL, label="its 95% interval"))
+    edges = [0.5, *(last + 0.5 for _, _, last in region_names(regions))]
+    _name_regions(axes, regions, edges, 7.4 / len(layers))
     if selection is not None:
-        layers = [depth_of(block) for block in selection.blocks]
-        marks = axes.scatter(
-            layers, np.full(len(layers), -0.12), marker="s", s=42, color=ADAPTED,
-            clip_on=False, zorder=3, label="blocks to adapt",
-        )  # fmt: skip
-        handles.append(marks)
+        depths = [depth_of(block) for block in selection.blocks]
+        label = f"blocks to adapt: {spans(selection.blocks)}"
+        adapted: dict[str, Any] = {"color": ADAPTED, "marker": "s", "linestyle": ""}
+        handles += axes.plot(depths, np.full(len(depths), -0.1), **adapted, label=label)
+    _layer_axis(axes, layers)
+    axes.set_xlim(layers[0] - 0.6, layers[-1] + 0.6)
     axes.set_ylim(-0.17, 1.02)
-    layers_shown = _all_layers(shown.values())
-    _layer_axis(axes, layers_shown)
-    axes.set_xlim(layers_shown[0] - 0.6, layers_shown[-1] + 0.6)
-    axes.set_xlabel("layer", fontsize=NORMAL)
+    axes.set_xlabel("layer (block + 1)", fontsize=NORMAL)
     axes.set_ylabel(MEASURE_NAME, fontsize=NORMAL)
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=NORMAL, frameon=False)
-    n = np.concatenate([found.n.ravel() for found in shown.values()])
     n_tasks = max(len(found.tasks) for found in shown.values())
-    adapted = f"; blocks to adapt: {spans(selection.blocks)}" if selection else ""
-    _title(
+    _finish(
         figure,
-        "Similarity to the control models by layer, and the regions it shows",
-        f"line: median over {n_tasks} tasks, band: middle half; {_examples(n)} per task; "
-        f"{_region_text(regions)}{adapted}",
+        "Similarity to the control models by layer, and the regions found in it",
+        f"line: median over {n_tasks} tasks, band: middle half; {_examples(shown.values())} "
+        f"per task; {_region_text(regions)}",
+        handles,
     )
     return figure
 
 
-def similarity_grid(table: LayerTable, role: Role) -> LayerGrid:
-    """The values of the heat map of one compared model.
-
-    Raises:
-        NothingToDrawError: the table has no such rows.
-    """
-    found = _similarity_rows(table, role, MEASURE)
-    if not found.tasks:
-        raise NothingToDrawError(
-            f"the layer table has no {MEASURE} of the {ROLE_NAMES[role]} with control models"
-        )
-    return found
+def _accuracy(table: LayerTable, target: str) -> dict[Role, LayerGrid]:
+    probe = {"kind": "probe", "target": target, "name": "accuracy"}
+    return _drawable({role: grid(table, **probe, role=role) for role in COMPARED})
 
 
-def _similarity_rows(table: LayerTable, role: Role, name: str) -> LayerGrid:
-    return grid(table, kind="similarity", role=role, reference=Role.CONTROL, name=name)
+def _drawable(grids: Mapping[Role, LayerGrid]) -> dict[Role, LayerGrid]:
+    return {role: found for role, found in grids.items() if found.tasks}
 
 
-def _figure(width_in: float, height_in: float) -> Figure:
-    figure = Figure(figsize=(width_in, height_in), layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
-    return figure
+def _curve(axes: Axes, shown: LayerGrid, role: Role) -> None:
+    size = 3.5 if len(shown.layers) <= 16 else 2
+    look: dict[str, Any] = {"color": COLOURS[role], "marker": MARKERS[role], "markersize": size}
+    axes.plot(shown.layers, across_tasks(shown.values, 0.5), linewidth=1.8, **look)
 
 
-def _title(figure: Figure, title: str, caption: str) -> None:
-    width = int(figure.get_figwidth() * 13)  # characters of the caption's size that fit
-    figure.suptitle(title, fontsize=LARGE, fontweight="bold", x=0.01, ha="left")
-    # a title of an invisible axis would not do: constrained layout places only supxlabel outside
-    figure.supxlabel(textwrap.fill(caption, width), fontsize=SMALL, color=GREY, x=0.01, ha="left")
+def _band(axes: Axes, layers: Sequence[int], low: np.ndarray, high: np.ndarray, role: Role) -> None:
+    axes.fill_between(layers, low, high, color=COLOURS[role], alpha=0.2, linewidth=0)
 
 
-def _median_and_band(
-    axes: Axes, shown: LayerGrid, role: Role, band: tuple[float, float] | None
-) -> None:
-    axes.plot(
-        shown.layers, across_tasks(shown.values, 0.5), color=COLOURS[role], linewidth=1.8,
-        marker=MARKERS[role], markersize=3.5,
-    )  # fmt: skip
-    if band is not None and len(shown.tasks) > 1:
-        low, high = (across_tasks(shown.values, q) for q in band)
-        axes.fill_between(shown.layers, low, high, color=COLOURS[role], alpha=0.2, linewidth=0)
+def _floor(axes: Axes, shown: LayerGrid, **look: Any) -> None:
+    axes.plot(shown.layers, across_tasks(shown.values, 0.5), **look)
 
 
 def _mark_clusters(axes: Axes, shown: LayerGrid) -> None:
@@ -335,29 +311,70 @@ def _mark_clusters(axes: Axes, shown: LayerGrid) -> None:
     right.spines[:].set_visible(False)
 
 
+def _name_regions(
+    axes: Axes, regions: Regions | None, edges: Sequence[float], column_in: float
+) -> None:
+    """The regions' names above the axes, between their `edges`, where there is room for them."""
+    for (name, _, _), low, high in zip(region_names(regions), edges, edges[1:], strict=False):
+        if (high - low) * column_in > 0.075 * len(name):
+            axes.annotate(
+                name,
+                ((low + high) / 2, 1.0),
+                xytext=(0, 3),
+                xycoords=axes.get_xaxis_transform(),
+                textcoords="offset points",
+                ha="center",
+                fontsize=SMALL,
+                color=GREY,
+            )
+
+
 def _layer_axis(axes: Axes, layers: Sequence[int]) -> None:
-    step = next(step for step in (1, 2, 4, 5, 10, 20, 50, 1000) if len(layers) <= 10 * step)
-    axes.set_xticks([layer for layer in layers if layer == layers[0] or layer % step == 0])
+    every = next(step for step in (1, 2, 4, 5, 10, 20, 50, 1000) if len(layers) <= 10 * step)
+    axes.set_xticks([layer for layer in layers if layer == layers[0] or layer % every == 0])
     axes.tick_params(labelsize=SMALL, length=2)
     axes.grid(color="#E0E0E0", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
 
 
+def _finish(figure: Figure, title: str, caption: str, handles: Sequence[Artist]) -> None:
+    """Title on top, legend and caption at the bottom, and the axes in what is left."""
+    width_in, height_in = figure.get_size_inches()
+    lines = textwrap.wrap(caption, int(width_in * 15))  # characters of a caption in an inch
+    n_columns = 3 if len(handles) > 4 else 4
+    caption_in = 0.13 + 0.14 * len(lines)
+    legend_in = 0.19 * -(-len(handles) // n_columns)
+    left, top, bottom = 0.1 / width_in, 0.32 / height_in, (caption_in + legend_in) / height_in
+    figure.text(left, 1 - 0.1 / height_in, title, fontsize=LARGE, weight="bold", va="top")
+    figure.text(left, 0.07 / height_in, "\n".join(lines), fontsize=SMALL, color=GREY)
+    figure.set_layout_engine("constrained", rect=(0, bottom, 1 - left, 1 - top - bottom))
+    if handles:
+        figure.legend(
+            handles=handles,
+            loc="lower center",
+            bbox_to_anchor=(0.5, caption_in / height_in),
+            ncols=n_columns,
+            fontsize=SMALL,
+            frameon=False,
+            borderpad=0.2,
+            borderaxespad=0,
+        )
+
+
 def _all_layers(grids: Iterable[LayerGrid]) -> list[int]:
     return sorted({layer for found in grids for layer in found.layers})
 
 
-def _role_handles(roles: Iterable[Role]) -> list[Line2D]:
+def _role_handles(roles: Mapping[Role, object]) -> list[Artist]:
     return [
-        Line2D([], [], color=COLOURS[role], marker=MARKERS[role], markersize=4,
-               label=f"{ROLE_NAMES[role]} model")
+        _line(f"{ROLE_NAMES[role]} model", color=COLOURS[role], marker=MARKERS[role], markersize=4)
         for role in roles
-    ]  # fmt: skip
+    ]
 
 
-def _line(colour: str, style: str | tuple[int, tuple[int, int]], label: str) -> Line2D:
-    return Line2D([], [], color=colour, linestyle=style, label=label)
+def _line(label: str, **look: Any) -> Artist:
+    return Line2D([], [], label=label, **look)
 
 
 def _region_text(regions: Regions | None) -> str:
@@ -365,15 +382,16 @@ def _region_text(regions: Regions | None) -> str:
     return f"regions: {', '.join(named)}" if named else "no regions found"
 
 
-def _examples(n: np.ndarray) -> str:
-    counted = n[n > 0]
-    if not counted.size:
+def _examples(grids: Iterable[LayerGrid]) -> str:
+    n = np.concatenate([found.n[found.n > 0] for found in grids])
+    if not n.size:
         return "n unknown"
-    low, high = int(counted.min()), int(counted.max())
+    low, high = int(n.min()), int(n.max())
     return f"n = {low:,} examples" if low == high else f"n = {low:,} to {high:,} examples"
 
 
-def _short(name: str) -> str:
-    """`name` as matplotlib may show it: not too long, and never taken for mathematics."""
-    cut = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
-    return " ".join(cut.split()).replace("$", r"\$")
+def _short(name: str, longest: int = LONGEST_NAME) -> str:
+    """`name` as matplotlib may show it: on one line, not too long, never taken for mathematics."""
+    line = " ".join(name.split())
+    cut = line if len(line) <= longest else f"{line[: longest - 1]}…"
+    return cut.replace("$", r"\$")

@@ -115,6 +115,11 @@ def grid(table: LayerTable, **equals: object) -> LayerGrid:
     return LayerGrid(names, clusters, tuple(layers), values, lower, upper, n)
 
 
+def similarity_grid(table: LayerTable, role: Role, name: str = MEASURE) -> LayerGrid:
+    """The similarity of one compared model to each task's control model."""
+    return grid(table, kind="similarity", role=role, reference=Role.CONTROL, name=name)
+
+
 def across_tasks(
     values: Float[np.ndarray, "tasks layers"], q: float
 ) -> Float[np.ndarray, " layers"]:
@@ -323,7 +328,7 @@ def _labels(table: LayerTable, role: Role) -> LabelFinding | None:
 
 
 def _similarity(table: LayerTable, role: Role) -> SimilarityFinding | None:
-    found = grid(table, kind="similarity", role=role, reference=Role.CONTROL, name=MEASURE)
+    found = similarity_grid(table, role)
     if not np.isfinite(found.values).any():
         return None
     median = across_tasks(found.values, 0.5)
@@ -342,9 +347,7 @@ def _similarity(table: LayerTable, role: Role) -> SimilarityFinding | None:
 
 
 def _gain(table: LayerTable) -> Gain | None:
-    wanted = {"kind": "similarity", "reference": Role.CONTROL, "name": MEASURE}
-    pretrained = grid(table, role=Role.PRETRAINED, **wanted)
-    experimental = grid(table, role=Role.EXPERIMENTAL, **wanted)
+    pretrained, experimental = (similarity_grid(table, role) for role in COMPARED)
     tasks = [task for task in experimental.tasks if task in pretrained.tasks]
     layers = [layer for layer in experimental.layers if layer in pretrained.layers]
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from taskdepth.errors import DataError
 
-# A difference of sums that is below this share of those sums is rounding
+# Unbiased HSIC is a difference of sums; below this share of them it is rounding
 ROUNDING = 1e-12
 
 
@@ -35,7 +35,7 @@ def linear_cka(x: Float[Tensor, "n p"], y: Float[Tensor, "n q"]) -> Float[Tensor
     """
     x, y = _prepared(x, y, at_least=2)
     xy, xx, yy = _squared_products(x, y)
-    return xy / (xx * yy).sqrt()
+    return xy / (xx.sqrt() * yy.sqrt())
 
 
 def debiased_cka(x: Float[Tensor, "n p"], y: Float[Tensor, "n q"]) -> Float[Tensor, ""]:
@@ -56,12 +56,10 @@ def debiased_cka(x: Float[Tensor, "n p"], y: Float[Tensor, "n q"]) -> Float[Tens
     """
     x, y = _prepared(x, y, at_least=4)
     xy, xx, yy = _squared_products(x, y)
-    square_x, square_y = x.square().sum(1), y.square().sum(1)
-    hsic_xy = _unbiased_hsic(xy, square_x, square_y)
-    hsic_xx = _unbiased_hsic(xx, square_x, square_x)
-    hsic_yy = _unbiased_hsic(yy, square_y, square_y)
-    defined = (hsic_xx > ROUNDING * xx) & (hsic_yy > ROUNDING * yy)
-    return torch.where(defined, hsic_xy / (hsic_xx * hsic_yy).sqrt(), torch.nan)
+    norms_x, norms_y = x.square().sum(1), y.square().sum(1)
+    hsic_xx = positive_or_nan(unbiased_hsic(xx, norms_x, norms_x), xx)
+    hsic_yy = positive_or_nan(unbiased_hsic(yy, norms_y, norms_y), yy)
+    return unbiased_hsic(xy, norms_x, norms_y) / (hsic_xx.sqrt() * hsic_yy.sqrt())
 
 
 def rbf_cka(
@@ -79,8 +77,9 @@ def rbf_cka(
         DataError: not two matrices with the same number of rows, or fewer than 2 rows.
     """
     x, y = _prepared(x, y, at_least=2)
-    k, l = _centred_rbf_kernel(x, bandwidth), _centred_rbf_kernel(y, bandwidth)
-    return (k * l).sum() / (k.square().sum() * l.square().sum()).sqrt()
+    kernel_x, kernel_y = _centred_rbf_kernel(x, bandwidth), _centred_rbf_kernel(y, bandwidth)
+    scale = kernel_x.square().sum().sqrt() * kernel_y.square().sum().sqrt()
+    return (kernel_x * kernel_y).sum() / scale
 
 
 def centred(x: Float[Tensor, "*batch n p"]) -> Float[Tensor, "*batch n p"]:
@@ -92,6 +91,32 @@ def centred(x: Float[Tensor, "*batch n p"]) -> Float[Tensor, "*batch n p"]:
     x = x.to(torch.float64)
     x = x - x[..., :1, :]
     return x - x.mean(dim=-2, keepdim=True)
+
+
+def unbiased_hsic(
+    squared_product: Float[Tensor, "*batch"],
+    norms_x: Float[Tensor, "*batch n"],
+    norms_y: Float[Tensor, "*batch n"],
+) -> Float[Tensor, "*batch"]:
+    """n(n - 3) times the unbiased HSIC of the linear kernels of centred `x` and `y`.
+
+    `squared_product` is ‖xᵀy‖², the norms are the squared norms of the rows. The rows of a centred
+    Gram matrix sum to 0, so without its diagonal they sum to minus the diagonal: of the terms of
+    Song et al. 2012, JMLR 13, section 2, only the first needs more than the diagonals.
+    """
+    n = norms_x.shape[-1]
+    return (
+        squared_product
+        - n / (n - 2) * (norms_x * norms_y).sum(-1)
+        + norms_x.sum(-1) * norms_y.sum(-1) / ((n - 1) * (n - 2))
+    )
+
+
+def positive_or_nan(
+    hsic: Float[Tensor, "*batch"], squared_product: Float[Tensor, "*batch"]
+) -> Float[Tensor, "*batch"]:
+    """The unbiased HSIC of a side with itself, NaN where nothing but rounding is left of it."""
+    return torch.where(hsic > ROUNDING * squared_product, hsic, torch.nan)
 
 
 def _prepared(x: Tensor, y: Tensor, at_least: int) -> tuple[Tensor, Tensor]:
@@ -108,28 +133,14 @@ def _prepared(x: Tensor, y: Tensor, at_least: int) -> tuple[Tensor, Tensor]:
 def _squared_products(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """‖xᵀy‖², ‖xᵀx‖² and ‖yᵀy‖²: by features, or as Σ_ij (xxᵀ)_ij (yyᵀ)_ij where n is smaller."""
     if len(x) <= max(x.shape[1], y.shape[1]):
-        k, l = x @ x.T, y @ y.T
-        return (k * l).sum(), k.square().sum(), l.square().sum()
+        gram_x, gram_y = x @ x.T, y @ y.T
+        return (gram_x * gram_y).sum(), gram_x.square().sum(), gram_y.square().sum()
     return (x.T @ y).square().sum(), (x.T @ x).square().sum(), (y.T @ y).square().sum()
 
 
-def _unbiased_hsic(product: Tensor, square_x: Tensor, square_y: Tensor) -> Tensor:
-    """n(n - 3) times the unbiased HSIC of linear kernels; squares are the centred rows' norms.
-
-    Song et al. 2012, equation 5. The rows of a centred Gram matrix sum to 0, so without its
-    diagonal they sum to minus the diagonal: nothing but `product` needs more than the diagonals.
-    """
-    n = len(square_x)
-    return (
-        product
-        - n / (n - 2) * (square_x * square_y).sum()
-        + square_x.sum() * square_y.sum() / ((n - 1) * (n - 2))
-    )
-
-
 def _centred_rbf_kernel(x: Tensor, bandwidth: float) -> Tensor:
-    square = x.square().sum(1)
-    distance = (square[:, None] + square - 2 * x @ x.T).clamp(min=0).fill_diagonal_(0)
+    norms = x.square().sum(1)
+    distance = (norms[:, None] + norms - 2 * x @ x.T).clamp(min=0).fill_diagonal_(0)
     ordered = distance.flatten().sort().values
     middle = len(ordered) // 2
     median = (ordered[middle] + ordered[-middle - 1]) / 2  # torch.median is the lower of the two

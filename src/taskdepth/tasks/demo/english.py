@@ -17,6 +17,11 @@ _ONES = (
 _TENS = ("", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 
 
+def words(text: str) -> tuple[str, ...]:
+    """The words of a list that is written as one string."""
+    return tuple(text.split())
+
+
 def a(noun: str) -> str:
     """`noun` with its indefinite article.
 

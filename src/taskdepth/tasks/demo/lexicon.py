@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
+from taskdepth.tasks.demo.english import words
+
 
 @dataclass(frozen=True, slots=True)
 class Person:
@@ -19,11 +21,11 @@ class Person:
 
 WOMEN = tuple(
     Person(name, "she", "her", "her")
-    for name in "Anna Clara Emma Grace Ida Kate Maria Olga Rosa Tina".split()
+    for name in words("Anna Clara Emma Grace Ida Kate Maria Olga Rosa Tina")
 )
 MEN = tuple(
     Person(name, "he", "him", "his")
-    for name in "Ben David Felix Hugo Jack Leo Noah Paul Sam Victor".split()
+    for name in words("Ben David Felix Hugo Jack Leo Noah Paul Sam Victor")
 )
 PEOPLE = WOMEN + MEN
 
@@ -62,29 +64,30 @@ _VERBS = {
 }
 ACTIONS = tuple(Action(*verb, thing) for verb, things in _VERBS.items() for thing in things)
 
-# what people own, move and lose
-THINGS = tuple("bag ball bike book boat camera clock coat cup hat key lamp ring shirt".split())
-COLOURS = tuple("black blue brown green grey red white yellow".split())
+# what people own and lose
+PORTABLE = words("ball book camera clock coat cup hat key lamp ring shirt")
+THINGS = (*PORTABLE, "bag", "bike", "boat")
+COLOURS = words("black blue brown green grey red white yellow")
 CONTAINERS = ("box", "bag", "basket", "drawer")
 ROOMS = ("kitchen", "garden", "garage", "bedroom", "office", "cellar", "hall", "attic")
-VENUES = tuple("bakery beach farm harbour library market museum school station theatre zoo".split())
-JOBS = tuple("baker cook doctor driver farmer nurse painter pilot singer teacher".split())
-DAYS = tuple("Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split())
+VENUES = words("bakery beach farm harbour library market museum school station theatre zoo")
+JOBS = words("baker cook doctor driver farmer nurse painter pilot singer teacher")
+DAYS = words("Monday Tuesday Wednesday Thursday Friday Saturday Sunday")
 
 # body and mood, true of any person
 STATES = ("angry", "cold", "happy", "hungry", "late", "sad", "thirsty", "tired", "wet", "worried")
 
 KINDS = {
-    "bird": tuple("sparrow eagle owl duck swan crow parrot goose".split()),
-    "fish": tuple("trout salmon shark tuna cod eel pike herring".split()),
-    "insect": tuple("ant bee wasp beetle moth fly cricket butterfly".split()),
-    "mammal": tuple("cow horse dog cat sheep lion mouse elephant".split()),
-    "fruit": tuple("apple pear plum cherry banana lemon peach strawberry".split()),
-    "vegetable": tuple("carrot onion potato cabbage cucumber turnip leek radish".split()),
-    "tool": tuple("hammer saw drill spade axe chisel rake shovel".split()),
-    "vehicle": tuple("car bus train boat bike truck tram van".split()),
-    "instrument": tuple("piano guitar violin drum flute trumpet harp cello".split()),
-    "flower": tuple("rose tulip lily daisy poppy violet orchid sunflower".split()),
+    "bird": words("sparrow eagle owl duck swan crow parrot goose"),
+    "fish": words("trout salmon shark tuna cod eel pike herring"),
+    "insect": words("ant bee wasp beetle moth fly cricket butterfly"),
+    "mammal": words("cow horse dog cat sheep lion mouse elephant"),
+    "fruit": words("apple pear plum cherry banana lemon peach strawberry"),
+    "vegetable": words("carrot onion potato cabbage cucumber turnip leek radish"),
+    "tool": words("hammer saw drill spade axe chisel rake shovel"),
+    "vehicle": words("car bus train boat bike truck tram van"),
+    "instrument": words("piano guitar violin drum flute trumpet harp cello"),
+    "flower": words("rose tulip lily daisy poppy violet orchid sunflower"),
 }
 
 # country: capital
@@ -113,7 +116,7 @@ CITIES = tuple(CAPITALS[country] for country in CONTINENTS["Europe"])
 COLOURED = {
     "yellow": ("banana", "lemon", "butter", "sunflower"),
     "red": ("tomato", "cherry", "strawberry", "blood"),
-    "green": ("grass", "cucumber", "frog", "leek"),
+    "green": ("grass", "cucumber", "frog", "pea"),
     "white": ("snow", "milk", "salt", "swan"),
     "black": ("coal", "crow", "tar"),
     "orange": ("carrot", "pumpkin"),
@@ -121,9 +124,11 @@ COLOURED = {
     "grey": ("elephant", "ash"),
 }
 
+MASS = words("ash blood butter chocolate coal grass milk salt snow tar")  # no plural, no "a"
+
 OPPOSITES = (
     ("big", "small"), ("clean", "dirty"), ("cold", "hot"), ("deep", "shallow"), ("dry", "wet"),
-    ("early", "late"), ("empty", "full"), ("fast", "slow"), ("happy", "sad"), ("hard", "soft"),
+    ("early", "late"), ("empty", "full"), ("fast", "slow"), ("happy", "sad"), ("closed", "open"),
     ("heavy", "light"), ("high", "low"), ("loud", "quiet"), ("narrow", "wide"), ("new", "old"),
     ("poor", "rich"), ("safe", "dangerous"), ("short", "tall"), ("strong", "weak"),
     ("sweet", "sour"),
@@ -142,14 +147,15 @@ SIZES = (
     ("mountain", "lake", "forest", "city"),
 )
 
-PRAISE = (
-    "beautiful", "brilliant", "charming", "delightful", "excellent", "fine", "great", "lovely",
-    "perfect", "superb", "wonderful",
-)  # fmt: skip
-BLAME = (
-    "awful", "boring", "dreadful", "dull", "horrible", "nasty", "poor", "terrible", "ugly",
-    "weak", "worthless",
-)  # fmt: skip
+# fit for films, food and hotels alike
+PRAISE = words(
+    "brilliant delightful excellent fantastic fine great lovely perfect pleasant splendid superb "
+    "wonderful"
+)
+BLAME = words(
+    "awful bad disappointing dismal dreadful horrible lousy miserable nasty poor terrible "
+    "unpleasant"
+)
 
 
 def two_people(rng: Random) -> tuple[Person, Person]:

@@ -19,9 +19,10 @@ MIN_TEMPLATES = 3
 class Draw:
     """One underlying example, before a template words it.
 
-    `slots` fill the template. `target` is the right answer and `wrong` the other choices, where the
-    task has no closed label set or offers choices. `key` tells underlying examples apart, so that no
-    two splits share one; without it, everything shown is the key.
+    `slots` fill the template. `target` is the right text and `wrong` the other choices; the label of
+    a classification stands in for them. `key` tells underlying examples apart, so that no two splits
+    share one: it leaves out what does not make a new example, such as the order of the facts or
+    which of them is asked about. Without it, everything shown is the key.
     """
 
     slots: Mapping[str, str]
@@ -36,7 +37,7 @@ class Draw:
 
 @dataclass(frozen=True, slots=True)
 class DemoTask:
-    """A task, the templates that word it, and `draw(rng, label)`: an underlying example of that label.
+    """A task, its wordings, and `draw(rng, label)`, which makes an underlying example of a label.
 
     A template may end in the line `Options: {options}`; those of a multiple-choice task end in
     `{choices}`, one line per letter. `label` is "" for tasks without labels.
@@ -98,7 +99,7 @@ def multiple_choice(
     draw: Callable[[Random], Draw],
     templates: Sequence[str],
 ) -> DemoTask:
-    """A task whose target is the letter of the right choice; the label decides where that stands."""
+    """A task whose target is the letter of the right choice; the label says where that stands."""
     spec = TaskSpec(name, cluster, Kind.MULTIPLE_CHOICE, tuple(letters))
     worded = tuple(template + CHOICES_LINES for template in templates)
     return DemoTask(spec, worded, lambda rng, _label: draw(rng))

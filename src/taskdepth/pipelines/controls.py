@@ -1,0 +1,107 @@
+"""All control models by one load of the pre-trained model: an adapter per task, one after the other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from taskdepth.config import TrainConfig, instantiate
+from taskdepth.data.module import TaskDataModule
+from taskdepth.errors import TaskdepthError
+from taskdepth.files import write_json
+from taskdepth.models import adapters
+from taskdepth.models.loading import LanguageModel
+from taskdepth.pipelines.fitting import FitReport, fit
+from taskdepth.seeds import stable_seed
+from taskdepth.tasks.spec import TaskSpec
+
+DataOf = Callable[[Sequence[TaskSpec]], TaskDataModule]
+
+
+def train_controls(
+    config: TrainConfig,
+    model: LanguageModel,
+    specs: Sequence[TaskSpec],
+    data_of: DataOf,
+    blocks: Sequence[int] | None,
+    folder: Path,
+) -> dict[str, dict[str, Any]]:
+    """Train `folder/controls/<task>/adapter` for every task; tasks that are done are not trained again.
+
+    A task that cannot be trained does not stop the others.
+
+    Returns:
+        task → what `controls.json` says of it.
+
+    Raises:
+        TaskdepthError: the first failure, after all other tasks are trained and saved.
+    """
+    done: dict[str, dict[str, Any]] = {}
+    failed: dict[str, TaskdepthError] = {}
+    with _progress() as progress:
+        bar = progress.add_task("control models", total=len(specs), what="")
+        for spec in specs:
+            progress.update(bar, what=spec.name)
+            record = folder / "controls" / spec.name / "metrics.json"
+            try:
+                if not record.is_file():
+                    report = _train_one(config, model, spec, data_of, blocks, record.parent)
+                    write_json(record, _record(spec, report))  # last: it marks the task as done
+                done[spec.name] = json.loads(record.read_text(encoding="utf-8"))
+            except TaskdepthError as error:
+                failed[spec.name] = error
+            progress.advance(bar)
+        progress.update(bar, what="")
+    if failed:
+        task, error = next(iter(failed.items()))
+        raise type(error)(
+            f"{len(failed)} of {len(specs)} control models failed (the others are saved), first {task}: {error}"
+        )
+    return done
+
+
+def _train_one(
+    config: TrainConfig,
+    model: LanguageModel,
+    spec: TaskSpec,
+    data_of: DataOf,
+    blocks: Sequence[int] | None,
+    folder: Path,
+) -> FitReport:
+    # the seed depends on the task's name, not on how many tasks came before it
+    lightning.seed_everything(stable_seed(config.seed, spec.name) % 2**32, verbose=False)
+    wrapped = adapters.attach(model.lm, instantiate(config.adapter.peft), blocks)
+    try:
+        report = fit(wrapped, [spec.name], data_of([spec]), config)
+        adapters.save(wrapped, folder / "adapter")
+    finally:
+        adapters.detach(wrapped)
+    return report
+
+
+def _record(spec: TaskSpec, report: FitReport) -> dict[str, Any]:
+    return {
+        "task": spec.name,
+        "cluster": spec.cluster,
+        "adapter": f"controls/{spec.name}/adapter",
+        "steps": report.steps,
+        "train_loss": report.train_loss,
+        "validation": report.validation.get(spec.name, {}),
+        "trainable_parameters": report.trainable_parameters,
+        "seconds": round(report.seconds, 3),
+    }
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[what]}"),
+    )

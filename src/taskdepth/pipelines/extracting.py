@@ -1,0 +1,236 @@
+"""The extract stage: models × tasks × splits into the `ActivationStore`, what is there already is kept."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from taskdepth.activations.extraction import extract
+from taskdepth.activations.pooling import Pooling
+from taskdepth.activations.store import Activations, ActivationStore, hash_of_files, key_of
+from taskdepth.config import ModelsConfig, ProbeConfig
+from taskdepth.data.tokenise import PromptFormat, Tokeniser
+from taskdepth.errors import ModelError
+from taskdepth.models import adapters, loading
+from taskdepth.models.reference import refer, refer_controls
+from taskdepth.tasks.spec import TaskSpec
+from taskdepth.types import Example, ModelRef, Role, Split
+
+ExamplesOf = Callable[[TaskSpec, Split], Sequence[Example]]
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """The models of one study: those compared, and the control model of each task."""
+
+    compared: tuple[ModelRef, ...]  # pre-trained, experimental
+    controls: dict[str, ModelRef]
+
+    def of_task(self, task: str) -> tuple[ModelRef, ...]:
+        """Every model that reads this task's prompts."""
+        control = (self.controls[task],) if task in self.controls else ()
+        return (*self.compared, *control)
+
+
+def roster(models: ModelsConfig, specs: Sequence[TaskSpec]) -> Roster:
+    """Find every model that is named; nothing is loaded.
+
+    Raises:
+        ModelError: one of them is not there.
+    """
+    compared = []
+    if models.pretrained is not None:
+        compared.append(refer(models.pretrained, Role.PRETRAINED))
+    if models.experimental is not None:
+        compared.append(refer(models.experimental, Role.EXPERIMENTAL))
+    controls = {}
+    if models.controls is not None:
+        controls = refer_controls(models.controls, [spec.name for spec in specs])
+    return Roster(tuple(compared), controls)
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """The rows of one split of one task, read by one model."""
+
+    model: ModelRef
+    base: Path
+    example_ids: tuple[str, ...]
+    prompts: tuple[tuple[int, ...], ...]
+    task: str
+    split: Split
+    key: str
+
+
+class Study:
+    """All units of a study: which model reads which rows, and under which key its states are kept.
+
+    Raises:
+        ModelError: a model is not there, or the compared models differ in their number of blocks.
+        DataError: a prompt does not fit a model's window.
+    """
+
+    def __init__(
+        self, config: ProbeConfig, specs: Sequence[TaskSpec], models: Roster, examples: ExamplesOf
+    ) -> None:
+        self.models = models
+        self._config = config
+        self._poolings = [Pooling(name) for name in config.extraction.poolings]
+        self._store = ActivationStore(Path(config.paths.activations))
+        self._folder_of = cache(lambda path: loading.local_folder(path, config.models.revision))
+        self._hash_of = cache(hash_of_files)
+        self._tokeniser_of = cache(self._tokeniser)
+        self._check_blocks()
+        self._units = {
+            (ref, spec.name, split): self._unit(ref, spec, split, examples)
+            for spec in specs
+            for ref in models.of_task(spec.name)
+            for split in self._splits(ref)
+        }
+
+    @property
+    def n_blocks(self) -> int:
+        """L, the same for all compared models."""
+        return int(self._config_of(self.models.compared[0]).num_hidden_layers)
+
+    def read(self, ref: ModelRef, task: str, split: Split) -> Activations:
+        """What was extracted.
+
+        Raises:
+            ResultsError: nothing was.
+        """
+        return self._store.read(self._units[ref, task, split].key)
+
+    def n_rows(self, task: str, splits: Sequence[str]) -> int:
+        """How many rows a task has in `splits`."""
+        ref = self.models.compared[0]
+        return sum(len(self._units[ref, task, Split(split)].prompts) for split in splits)
+
+    def missing(self) -> list[Unit]:
+        """The units that are not in the store yet."""
+        return [unit for unit in self._units.values() if unit.key not in self._store]
+
+    def extract(self) -> int:
+        """Extract what is missing, one load per base model; returns how many rows that were."""
+        by_base: dict[Path, dict[ModelRef, list[Unit]]] = defaultdict(lambda: defaultdict(list))
+        missing = self.missing()
+        for unit in missing:
+            by_base[unit.base][unit.model].append(unit)
+        n_rows = sum(len(unit.prompts) for unit in missing)
+        with _progress() as progress:
+            bar = progress.add_task("extract", total=n_rows, what="")
+            for base, by_model in by_base.items():
+                model = loading.load(
+                    base,
+                    dtype=self._config.extraction.dtype,
+                    trust_remote_code=self._config.models.trust_remote_code,
+                )
+                model.lm.to(_device(self._config.extraction.accelerator))
+                for ref, units in by_model.items():
+                    progress.update(bar, what=ref.name)
+                    wearing: Any = (
+                        adapters.loaded(model.lm, ref.adapter)
+                        if ref.adapter is not None
+                        else nullcontext(model.lm)
+                    )
+                    with wearing as lm:
+                        for unit in units:
+                            self._extract(lm, unit, lambda rows: progress.advance(bar, rows))
+            progress.update(bar, what="")
+        return n_rows
+
+    def _extract(self, lm: Any, unit: Unit, advance: Callable[[int], object]) -> None:
+        settings = self._config.extraction
+        states = extract(
+            lm,
+            unit.prompts,
+            poolings=self._poolings,
+            batch_tokens=settings.batch_tokens,
+            padding_side=settings.padding_side,
+            final_norm=settings.final_norm,
+            advance=advance,
+        )
+        about = {
+            "model": unit.model.name,
+            "role": str(unit.model.role),
+            "task": unit.task,
+            "split": str(unit.split),
+            "norm": settings.final_norm,
+            "dtype": settings.dtype,
+        }
+        self._store.write(unit.key, Activations(unit.example_ids, states), about)
+
+    def _unit(self, ref: ModelRef, spec: TaskSpec, split: Split, examples: ExamplesOf) -> Unit:
+        base = self._folder_of(ref.path)
+        rows = examples(spec, split)
+        ids = tuple(example.example_id for example in rows)
+        tokeniser = self._tokeniser_of(base)
+        prompts = tuple(tokeniser.prompt(example).input_ids for example in rows)
+        key = key_of(
+            self._hash_of(base) if ref.adapter is None else self._hash_of(base, ref.adapter),
+            ids,
+            prompts,
+            poolings=self._poolings,
+            dtype=self._config.extraction.dtype,
+            final_norm=self._config.extraction.final_norm,
+        )
+        return Unit(ref, base, ids, prompts, spec.name, split, key)
+
+    def _splits(self, ref: ModelRef) -> list[Split]:
+        """Control models are compared only, the others probed too."""
+        if ref.role is Role.CONTROL:
+            return [Split(name) for name in self._config.similarity.splits]
+        return list(Split)
+
+    def _tokeniser(self, base: Path) -> Tokeniser:
+        trust = self._config.models.trust_remote_code
+        tokenizer = loading.load_tokenizer(base, trust_remote_code=trust)
+        window = loading.window_tokens(loading.load_config(base, trust_remote_code=trust), tokenizer)
+        data = self._config.data
+        return Tokeniser(
+            tokenizer,
+            PromptFormat(data.prompt_template, data.target_prefix),
+            window,
+            data.max_length_tokens,
+        )
+
+    def _config_of(self, ref: ModelRef) -> Any:
+        return loading.load_config(
+            self._folder_of(ref.path), trust_remote_code=self._config.models.trust_remote_code
+        )
+
+    def _check_blocks(self) -> None:
+        counts = {
+            ref.name: int(self._config_of(ref).num_hidden_layers)
+            for ref in (*self.models.compared, *self.models.controls.values())
+        }
+        if len(set(counts.values())) > 1:
+            said = ", ".join(f"{name} {n}" for name, n in list(counts.items())[:4])
+            raise ModelError(f"models with different numbers of blocks cannot be compared: {said}")
+
+
+def _device(accelerator: str) -> torch.device:
+    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return torch.device("cuda")
+    if accelerator in ("gpu", "cuda"):
+        raise ModelError(f"extraction.accelerator={accelerator}: torch sees no GPU")
+    return torch.device("cpu")
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("prompts"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[what]}"),
+    )

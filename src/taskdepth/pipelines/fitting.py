@@ -1,0 +1,111 @@
+"""One fit: a tuner, its data, and a Lightning Trainer built from the config."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+from hydra.utils import get_class
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from torch import nn
+
+from taskdepth.config import TrainConfig
+from taskdepth.data.module import PlainTextDataModule, TaskDataModule
+from taskdepth.errors import ConfigError
+from taskdepth.models.tuner import InstructionTuner, Schedule
+
+# devices, tips and "max_steps reached": our own output says what matters
+logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+
+
+@dataclass(frozen=True, slots=True)
+class FitReport:
+    """What one fit came to. `validation`: task → score → value, empty without validation rows."""
+
+    steps: int
+    epochs: int
+    train_loss: float
+    validation: dict[str, dict[str, float]]
+    trainable_parameters: int
+    seconds: float
+
+    def mean(self, score: str) -> float | None:
+        """The mean of a validation score over the tasks that have it."""
+        values = [scores[score] for scores in self.validation.values() if score in scores]
+        return sum(values) / len(values) if values else None
+
+
+def fit(
+    lm: nn.Module,
+    task_names: Sequence[str],
+    data: TaskDataModule | PlainTextDataModule,
+    config: TrainConfig,
+    *,
+    callbacks: Sequence[Callback] = (),
+    logger: Any = False,
+    ckpt_path: Path | None = None,
+) -> FitReport:
+    """Tune `lm` in place, from `ckpt_path` on if given, and validate it at the end."""
+    start_s = time.perf_counter()
+    tuner = InstructionTuner(lm, task_names, _optimizer(config), Schedule(**vars(config.scheduler)))
+    trainer = _trainer(config, callbacks, logger)
+    with warnings.catch_warnings():
+        # a resumed run finds its own checkpoints; that is the purpose
+        warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+        # validation while tuning is shorter than an epoch of logging
+        warnings.filterwarnings("ignore", message="The number of training batches")
+        trainer.fit(tuner, datamodule=data, ckpt_path=ckpt_path, weights_only=ckpt_path is not None)
+        if tuner.validated_at_step != trainer.global_step and isinstance(data, TaskDataModule):
+            trainer.validate(tuner, datamodule=data, verbose=False)
+    loss = trainer.callback_metrics.get("train/loss")
+    return FitReport(
+        steps=trainer.global_step,
+        epochs=trainer.current_epoch,
+        train_loss=float("nan") if loss is None else float(loss),
+        validation=tuner.validation,
+        trainable_parameters=sum(p.numel() for p in lm.parameters() if p.requires_grad),
+        seconds=time.perf_counter() - start_s,
+    )
+
+
+def _optimizer(config: TrainConfig) -> Any:
+    settings = config.optimizer
+    try:
+        build = get_class(settings._target_)
+    except (ImportError, ValueError) as error:
+        raise ConfigError(f"optimizer._target_={settings._target_} cannot be found") from error
+    return functools.partial(
+        build, lr=settings.lr, weight_decay=settings.weight_decay, **settings.options
+    )
+
+
+def _trainer(config: TrainConfig, callbacks: Sequence[Callback], logger: Any) -> lightning.Trainer:
+    settings = config.trainer
+    # Lightning stops at whichever comes first; without steps the epochs count, without epochs the steps
+    max_epochs = settings.max_epochs if settings.max_steps < 0 else -1
+    return lightning.Trainer(
+        max_epochs=max_epochs,
+        max_steps=settings.max_steps,
+        accumulate_grad_batches=settings.accumulate_batches,
+        gradient_clip_val=settings.gradient_clip_norm,
+        accelerator=settings.accelerator,
+        devices=settings.devices,
+        precision=settings.precision,  # type: ignore[arg-type]
+        check_val_every_n_epoch=settings.val_every_n_epochs,
+        log_every_n_steps=settings.log_every_n_steps,
+        callbacks=list(callbacks),
+        logger=logger,
+        enable_checkpointing=any(isinstance(callback, ModelCheckpoint) for callback in callbacks),
+        enable_progress_bar=bool(callbacks),
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,  # TrainBatches is its own sampler
+        **settings.options,
+    )

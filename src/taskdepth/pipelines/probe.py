@@ -1,0 +1,180 @@
+"""`probe.py`: extract, probe, compare, select, report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from rich.console import Console
+
+from taskdepth.config import STAGES, ProbeConfig, instantiate
+from taskdepth.data.module import load
+from taskdepth.errors import DataError
+from taskdepth.files import write_json
+from taskdepth.pipelines.comparing import similarity_rows
+from taskdepth.pipelines.extracting import Study, roster
+from taskdepth.pipelines.probing import probe_rows
+from taskdepth.results import tracking
+from taskdepth.results.figures import save_all
+from taskdepth.results.findings import Findings, summarise
+from taskdepth.results.report import write_report
+from taskdepth.results.table import LayerTable, Row
+from taskdepth.results.undefined import Undefined, digest
+from taskdepth.run_directory import RunDirectory
+from taskdepth.selection.placement import LayerSelection, select
+from taskdepth.selection.regions import detect_regions
+from taskdepth.selection.signals import layer_signals
+from taskdepth.tasks.spec import Source, TaskSpec, select_tasks
+from taskdepth.types import Example, Split
+
+# what each stage leaves in the run folder, for the stages after it
+TABLE = "layers.parquet"
+SELECTION = "selection.yaml"
+UNDEFINED = "undefined.json"
+FINDINGS = "findings.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """`objective` is what a sweep maximises: the mean over tasks of the best layer's label accuracy."""
+
+    run_dir: Path
+    objective: float | None
+    findings: Findings | None
+
+
+def run(config: ProbeConfig) -> ProbeResult:
+    """Run `config.stages` in their order and leave tables, selection and report in the run folder.
+
+    Raises:
+        TaskdepthError: settings, data, models or earlier results cannot be used.
+    """
+    start_s = time.perf_counter()
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    source: Source = instantiate(config.data.source)
+    specs = select_tasks(source.specs(), config.tasks)
+    examples = _examples(config, source)
+    _check_rows(config, specs, examples)
+    study = Study(config, specs, roster(config.models, specs), examples)
+    reopen = set(config.stages) != set(STAGES)
+    directory = RunDirectory(Path(config.paths.run_dir), config, FINDINGS, reopen=reopen)
+    stages = [stage for stage in STAGES if stage in config.stages]
+    if "extract" in stages:
+        n_rows = study.extract()
+        console.print(f"extracted {n_rows} prompts × {study.n_blocks + 1} depths" if n_rows else "extracted already")
+    if "probe" in stages:
+        rows, undefined = probe_rows(config, specs, study, examples)
+        _replace(directory, "probe", rows, undefined)
+    if "compare" in stages:
+        rows, undefined = similarity_rows(config, specs, study)
+        _replace(directory, "similarity", rows, undefined)
+    if "select" in stages:
+        _select(config, study, directory, console)
+    findings = _report(config, directory, console) if "report" in stages else None
+    console.print(f"done in {time.perf_counter() - start_s:.0f} s: {directory.path}")
+    return ProbeResult(directory.path, _objective(directory), findings)
+
+
+def _examples(config: ProbeConfig, source: Source) -> Any:
+    limits = {Split(name): limit for name, limit in asdict(config.extraction.max_examples).items()}
+
+    @cache
+    def examples(spec: TaskSpec, split: Split) -> list[Example]:
+        return load(source, spec, split)[: limits[split]]
+
+    return examples
+
+
+def _check_rows(config: ProbeConfig, specs: Sequence[TaskSpec], examples: Any) -> None:
+    """Empty splits and single labels are told before a model is loaded."""
+    for spec in specs:
+        for split in Split:
+            examples(spec, split)
+        labels = {e.label for e in examples(spec, Split.TRAIN) if e.label is not None}
+        if spec.labels and len(labels) < 2 and "label" in config.probe.targets:
+            raise DataError(
+                f"task {spec.name} has one label only ({', '.join(labels) or 'none'}) in its training rows: "
+                "leave it out of tasks, or label out of probe.targets"
+            )
+
+
+def _replace(
+    directory: RunDirectory, kind: str, rows: Sequence[Row], undefined: Sequence[Undefined]
+) -> None:
+    """Put `rows` in the place of the table's rows of this kind."""
+    path = directory / TABLE
+    kept = [row for row in LayerTable.read(path) if row.kind != kind] if path.exists() else []
+    LayerTable([*kept, *rows]).write(path)
+    noted = directory.read(UNDEFINED) if (directory / UNDEFINED).exists() else {}
+    write_json(directory / UNDEFINED, {**noted, kind: digest(undefined)})
+
+
+def _select(config: ProbeConfig, study: Study, directory: RunDirectory, console: Console) -> None:
+    settings = config.selection
+    gain, regions = None, None
+    if settings.policy != "manual":
+        signals = layer_signals(LayerTable.read(directory / TABLE))
+        gain = signals.gain
+        regions = detect_regions(
+            signals.values, settings.n_regions, resampled=signals.resampled, seed=config.seed
+        )
+    selection = select(
+        settings.policy,
+        study.n_blocks,
+        study.models.compared[0].name,
+        regions,
+        gain,
+        region=settings.region,
+        k=settings.k,
+        blocks=settings.blocks,
+    )
+    selection.write(directory / SELECTION)
+    console.print(f"adapters belong into blocks {list(selection.blocks)}: {selection.reason}")
+
+
+def _report(config: ProbeConfig, directory: RunDirectory, console: Console) -> Findings:
+    table = LayerTable.read(directory / TABLE)
+    selection = LayerSelection.read(directory / SELECTION) if (directory / SELECTION).exists() else None
+    regions = None if selection is None else selection.regions
+    findings = summarise(table, regions, selection)
+    pictures = save_all(table, regions, selection, directory / "figures")
+    reasons = directory.read(UNDEFINED) if (directory / UNDEFINED).exists() else {}
+    write_report(
+        directory / "report.html",
+        table,
+        findings,
+        regions,
+        selection,
+        directory.read("provenance.json"),
+        [line for lines in reasons.values() for line in lines],
+    )
+    with tracking.tracked(
+        config.logger, directory.path, job_type="probe", name=config.name, config=asdict(config)
+    ) as wandb_run:
+        if wandb_run is not None:
+            tracking.log_layers(wandb_run, table)
+            tracking.log_pictures(wandb_run, pictures)
+            files = [directory / name for name in (TABLE, SELECTION, "report.html")]
+            tracking.log_artifact(wandb_run, "findings", "findings", files, {"lines": list(findings.lines)})
+        tracking.say_where(wandb_run, console)
+    directory.finish({"lines": findings.lines, "undefined": reasons})
+    for line in findings.lines:
+        console.print(f"  • {line}")
+    console.print(f"report: {directory / 'report.html'}")
+    return findings
+
+
+def _objective(directory: RunDirectory) -> float | None:
+    path = directory / TABLE
+    if not path.exists():
+        return None
+    rows = LayerTable.read(path).where(kind="probe", target="label", name="accuracy")
+    best: dict[str, float] = {}
+    for row in rows:
+        best[row.task] = max(best.get(row.task, 0.0), row.value)
+    return mean(best.values()) if best else None

@@ -1,0 +1,234 @@
+"""`train.py`: pre-train, tune on many tasks, or train one control model per task."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lightning
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import WandbLogger
+from rich.console import Console
+
+from taskdepth.config import TrainConfig, instantiate
+from taskdepth.data.mixture import Mixture
+from taskdepth.data.module import PlainTextDataModule, TaskDataModule, load
+from taskdepth.data.tokenise import PromptFormat, Tokeniser
+from taskdepth.errors import ModelError
+from taskdepth.models import adapters, loading
+from taskdepth.models.loading import LanguageModel
+from taskdepth.models.reference import refer
+from taskdepth.pipelines.controls import train_controls
+from taskdepth.pipelines.fitting import FitReport, fit
+from taskdepth.results import tracking
+from taskdepth.run_directory import RunDirectory
+from taskdepth.selection.placement import LayerSelection, check_fits
+from taskdepth.tasks.spec import Source, TaskSpec, select_tasks
+from taskdepth.types import Role, Split
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """`objective` is what a sweep minimises: the mean validation loss over tasks."""
+
+    run_dir: Path
+    objective: float | None
+    metrics: dict[str, Any]
+
+
+def run(config: TrainConfig) -> TrainResult:
+    """Train what `config.role` asks for and leave it in the run folder.
+
+    Raises:
+        TaskdepthError: the settings, data or model cannot be used, or the folder holds results.
+    """
+    start_s = time.perf_counter()
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    source: Source = instantiate(config.data.source)
+    specs = select_tasks(source.specs(), config.tasks)
+    if config.role != Role.PRETRAINED:
+        for spec in specs:
+            load(source, spec, Split.TRAIN)  # an empty split is told before a model is loaded
+    selection = LayerSelection.read(Path(config.adapter.blocks_from)) if config.adapter.blocks_from else None
+    folder = _folder(config)
+    directory = RunDirectory(Path(config.paths.run_dir), config, _finished_by(config))
+    lightning.seed_everything(config.seed, verbose=False)
+    model = _load(config, folder, source, specs)
+    trained = _train(config, model, source, specs, selection, directory, console)
+    trained["seconds"] = round(time.perf_counter() - start_s, 3)
+    directory.finish(trained)
+    console.print(f"done in {trained['seconds']:.0f} s: {directory.path}")
+    return TrainResult(directory.path, trained.get("validation_loss"), trained)
+
+
+def _finished_by(config: TrainConfig) -> str:
+    return "controls.json" if config.role == Role.CONTROL else "metrics.json"
+
+
+def _folder(config: TrainConfig) -> Path | None:
+    if config.model.path is None:
+        return None
+    ref = refer(config.model.path, Role.PRETRAINED)
+    if ref.adapter is not None:
+        raise ModelError(f"model.path={config.model.path} is an adapter: name the model it belongs to")
+    return loading.local_folder(ref.path, config.model.revision)
+
+
+def _load(
+    config: TrainConfig, folder: Path | None, source: Source, specs: Sequence[TaskSpec]
+) -> LanguageModel:
+    if folder is not None:
+        return loading.load(
+            folder, dtype=config.model.dtype, trust_remote_code=config.model.trust_remote_code
+        )
+    texts = [*source.plain_text(Split.TRAIN)]
+    texts += [f"{e.prompt}\n{e.target}" for s in specs for e in source.examples(s.name, Split.TRAIN)]
+    return loading.build(instantiate(config.model.architecture), texts, config.model.tokenizer_size)
+
+
+def _train(
+    config: TrainConfig,
+    model: LanguageModel,
+    source: Source,
+    specs: Sequence[TaskSpec],
+    selection: LayerSelection | None,
+    directory: RunDirectory,
+    console: Console,
+) -> dict[str, Any]:
+    blocks = config.adapter.blocks
+    if selection is not None:
+        check_fits(selection, model.lm.config.num_hidden_layers)
+        blocks = list(selection.blocks)
+    tokeniser = Tokeniser(
+        model.tokenizer,
+        PromptFormat(config.data.prompt_template, config.data.target_prefix),
+        model.window_tokens,
+        config.data.max_length_tokens,
+    )
+
+    def data_of(chosen: Sequence[TaskSpec]) -> TaskDataModule:
+        return TaskDataModule(
+            source,
+            chosen,
+            tokeniser,
+            Mixture(**asdict(config.mixture)),
+            batch_size_examples=config.trainer.batch_size_examples,
+            seed=config.seed,
+            val_examples_per_task=config.trainer.val_examples_per_task,
+        )
+
+    with tracking.tracked(
+        config.logger, directory.path, job_type=f"train-{config.role}", name=config.name, config=asdict(config)
+    ) as wandb_run:
+        tracking.say_where(wandb_run, console)
+        if config.role == Role.CONTROL:
+            done = train_controls(config, model, specs, data_of, blocks, directory.path)
+            metrics: dict[str, Any] = {"model": model.path, "controls": done}
+            files = [directory / "controls"]
+        else:
+            data = (
+                PlainTextDataModule(
+                    source,
+                    tokeniser,
+                    batch_size_examples=config.trainer.batch_size_examples,
+                    seed=config.seed,
+                )
+                if config.role == Role.PRETRAINED
+                else data_of(specs)
+            )
+            metrics = _train_one(config, model, specs, data, blocks, directory, wandb_run, console)
+            files = [directory / "adapter"]  # a full model is too large to send unasked
+        if wandb_run is not None:
+            _log(wandb_run, config, metrics, [path for path in files if path.exists()])
+    return metrics
+
+
+def _train_one(
+    config: TrainConfig,
+    model: LanguageModel,
+    specs: Sequence[TaskSpec],
+    data: TaskDataModule | PlainTextDataModule,
+    blocks: Sequence[int] | None,
+    directory: RunDirectory,
+    wandb_run: Any,
+    console: Console,
+) -> dict[str, Any]:
+    lm: nn.Module = model.lm
+    if config.adapter.peft is not None:
+        lm = adapters.attach(model.lm, instantiate(config.adapter.peft), blocks)
+        console.print(f"adapter in blocks {list(adapters.adapted_blocks(lm))}")
+    names = [spec.name for spec in specs] if isinstance(data, TaskDataModule) else ["plain_text"]
+    callbacks: list[Callback] = [instantiate(callback) for callback in config.callbacks.values()]
+    report = fit(
+        lm,
+        names,
+        data,
+        config,
+        callbacks=callbacks,
+        logger=False if wandb_run is None else WandbLogger(experiment=wandb_run),
+        ckpt_path=_checkpoint(config, directory, console),
+    )
+    if config.adapter.peft is not None:
+        adapters.save(lm, directory / "adapter")  # type: ignore[arg-type]
+    else:
+        model.lm.save_pretrained(directory / "model")
+        model.tokenizer.save_pretrained(directory / "model")
+    return _metrics(report, specs, data, model, lm)
+
+
+def _checkpoint(config: TrainConfig, directory: RunDirectory, console: Console) -> Path | None:
+    """The named checkpoint, or the last one of an interrupted run."""
+    if config.ckpt_path is not None:
+        return Path(config.ckpt_path)
+    last = directory / "checkpoints" / "last.ckpt"
+    if not last.is_file():
+        return None
+    console.print(f"going on from {last}")
+    return last
+
+
+def _metrics(
+    report: FitReport,
+    specs: Sequence[TaskSpec],
+    data: TaskDataModule | PlainTextDataModule,
+    model: LanguageModel,
+    lm: nn.Module,
+) -> dict[str, Any]:
+    clusters = {spec.name: spec.cluster for spec in specs}
+    adapted = list(adapters.adapted_blocks(lm))
+    return {
+        "model": model.path,
+        "steps": report.steps,
+        "epochs": report.epochs,
+        "train_loss": report.train_loss,
+        "validation_loss": report.mean("loss"),
+        "validation_exact_match": report.mean("exact_match"),
+        "validation_rank_accuracy": report.mean("rank_accuracy"),
+        "trainable_parameters": report.trainable_parameters,
+        "adapted_blocks": adapted or None,
+        "training_data": data.training.counts(),
+        "tasks": {
+            task: {"cluster": clusters[task], **scores} for task, scores in report.validation.items()
+        },
+    }
+
+
+def _log(
+    wandb_run: Any, config: TrainConfig, metrics: dict[str, Any], files: list[Path]
+) -> None:
+    for name, value in metrics.items():
+        if isinstance(value, (int, float)):
+            wandb_run.summary[name] = value
+    tasks = metrics.get("tasks") or {t: c["validation"] for t, c in metrics.get("controls", {}).items()}
+    for task, scores in tasks.items():
+        for score, value in scores.items():
+            if isinstance(value, float):
+                wandb_run.summary[f"val/{score}/task/{task}"] = value
+    if files:
+        tracking.log_artifact(wandb_run, f"{config.role}-{config.adapter.name}", "model", files, {"tasks": len(tasks)})

@@ -1,0 +1,276 @@
+"""Which blocks an adapter should change: `LayerSelection`, its file, and policies to choose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from jaxtyping import Float
+
+from taskdepth.errors import ConfigError, ResultsError, nearest
+from taskdepth.files import write_text
+from taskdepth.layers import block_of, check_blocks, depth_of
+from taskdepth.selection.regions import Regions
+
+SCHEMA_VERSION = 1
+
+HEADER = """\
+# Which blocks of a model an adapter should change, chosen by taskdepth.
+# `blocks` count from 0: PEFT calls them layers_to_transform. Layers, which count from 1, are
+# {layers} here.
+# To use it: python train.py adapter=lora adapter.blocks_from=<this file>
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSelection:
+    """Some blocks of `model`, which has `n_blocks`, and one sentence on why these.
+
+    `regions` were on the table when they were chosen, or none were looked for.
+
+    Raises:
+        ConfigError: a block does not exist, is named twice, none is chosen, or the regions are
+            those of another number of layers.
+    """
+
+    blocks: tuple[int, ...]
+    n_blocks: int
+    policy: str
+    reason: str
+    model: str
+    regions: Regions | None = None
+
+    def __post_init__(self) -> None:
+        if self.regions is not None and self.regions.n_layers != self.n_blocks:
+            raise ConfigError(
+                f"the regions are those of {self.regions.n_layers} layers, "
+                f"the model has {self.n_blocks} blocks"
+            )
+        object.__setattr__(self, "blocks", check_blocks(self.blocks, self.n_blocks))
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The same blocks, counted from 1."""
+        return tuple(depth_of(block) for block in self.blocks)
+
+    def write(self, path: Path) -> None:
+        """Write `selection.yaml` in one step: the file is whole or absent."""
+        content = {"schema": SCHEMA_VERSION, **_plain(asdict(self))}
+        text = yaml.safe_dump(
+            content, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100
+        )
+        write_text(path, HEADER.format(layers=_ranges(self.layers)) + text)
+
+    @classmethod
+    def read(cls, path: Path) -> LayerSelection:
+        """Read what `write` wrote, perhaps edited by hand.
+
+        Raises:
+            ResultsError: no such file, not YAML, or a field is missing, unknown or wrong.
+        """
+        content = _load(path)
+        if (schema := content.pop("schema", "none")) != SCHEMA_VERSION:
+            raise ResultsError(f"{path} has schema {schema}; this version reads {SCHEMA_VERSION}")
+        _check(content, SELECTION_KINDS, path)
+        regions = content.pop("regions")
+        if regions is not None:
+            _check(regions, REGIONS_KINDS, path, prefix="regions.")
+        try:
+            if regions is not None:
+                regions = Regions(**{name: _frozen(value) for name, value in regions.items()})
+            return cls(**content | {"blocks": tuple(content["blocks"]), "regions": regions})
+        except ConfigError as error:
+            raise ResultsError(f"{path}: {error}") from None
+
+
+def check_fits(selection: LayerSelection, n_blocks: int) -> None:
+    """Refuse a selection that was made for a model of another depth.
+
+    Raises:
+        ResultsError: `n_blocks` is not that of the selection.
+    """
+    if selection.n_blocks != n_blocks:
+        raise ResultsError(
+            f"selection {_ranges(selection.layers)} ({selection.model}) was made for a model of "
+            f"{selection.n_blocks} blocks, this one has {n_blocks}"
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """All that a policy may look at; each takes what it needs."""
+
+    n_blocks: int
+    regions: Regions | None
+    gain: Float[np.ndarray, " n_blocks"] | None
+    region: str
+    k: int | None
+    blocks: Sequence[int]
+
+
+def region_blocks(evidence: Evidence) -> tuple[Iterable[int], str]:
+    """The blocks of the region called `region`; all blocks where no regions were found."""
+    regions = evidence.regions
+    if regions is None:
+        raise ConfigError("policy region needs regions: run the stages that compare two models")
+    if evidence.region not in regions.names:
+        hint = nearest(evidence.region, list(regions.names))
+        raise ConfigError(f"unknown region {evidence.region!r}: {hint}")
+    if not regions.found:
+        return range(evidence.n_blocks), f"All layers, as no regions were found: {regions.reason}."
+    layers = regions.layers(evidence.region)
+    reason = f"The {evidence.region} region is layers {_ranges(layers)} of {evidence.n_blocks}."
+    return map(block_of, layers), reason
+
+
+def top_gain_blocks(evidence: Evidence) -> tuple[Iterable[int], str]:
+    """The `k` blocks whose layers gain most, the lower of equal ones; never an undefined gain."""
+    gain, k = evidence.gain, evidence.k
+    if gain is None or gain.shape != (evidence.n_blocks,):
+        raise ConfigError(f"policy top_gain needs the gain of each of {evidence.n_blocks} layers")
+    n_defined = int(np.isfinite(gain).sum())
+    if k is None or not 1 <= k <= n_defined:
+        raise ConfigError(
+            f"policy top_gain needs k, the number of blocks, between 1 and {n_defined}: k={k}"
+        )
+    order = np.argsort(np.where(np.isfinite(gain), -gain, np.inf), kind="stable")
+    blocks = [int(block) for block in order[:k]]
+    lowest, highest = gain[blocks[-1]], gain[blocks[0]]
+    return blocks, f"The {k} layers with the largest gain, {lowest:.3g} to {highest:.3g}."
+
+
+def manual_blocks(evidence: Evidence) -> tuple[Iterable[int], str]:
+    """The blocks that were asked for."""
+    return evidence.blocks, "Chosen by hand."
+
+
+Policy = Callable[[Evidence], tuple[Iterable[int], str]]
+POLICIES: dict[str, Policy] = {
+    "region": region_blocks,
+    "top_gain": top_gain_blocks,
+    "manual": manual_blocks,
+}
+
+
+def select(
+    policy: str,
+    n_blocks: int,
+    model: str,
+    regions: Regions | None = None,
+    gain: Float[np.ndarray, " n_blocks"] | None = None,
+    *,
+    region: str = "transition",
+    k: int | None = None,
+    blocks: Sequence[int] = (),
+) -> LayerSelection:
+    """The blocks that `policy` chooses for a model of `n_blocks`.
+
+    `region` is for the policy region, `gain` (of layers 1 to L) and `k` for top_gain, `blocks` for
+    manual.
+
+    Raises:
+        ConfigError: the policy is unknown, lacks what it needs, or its choice does not exist.
+
+    >>> select("manual", 8, "tiny", blocks=[4, 3]).layers
+    (4, 5)
+    """
+    if policy not in POLICIES:
+        raise ConfigError(f"unknown policy {policy!r}: {nearest(policy, list(POLICIES))}")
+    evidence = Evidence(n_blocks, regions, gain, region, k, blocks)
+    chosen, reason = POLICIES[policy](evidence)
+    return LayerSelection(tuple(chosen), n_blocks, policy, reason, model, regions)
+
+
+def _ranges(layers: Sequence[int]) -> str:
+    """`layers`, which ascend, in few words: 1, 4-6."""
+    starts = [layer for layer in layers if layer - 1 not in layers]
+    ends = [layer for layer in layers if layer + 1 not in layers]
+    return ", ".join(
+        f"{start}" if start == end else f"{start}-{end}"
+        for start, end in zip(starts, ends, strict=True)
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, at any depth: YAML has no tuples."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _frozen(value: Any) -> Any:
+    """Lists as tuples, at any depth."""
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+
+
+# What a field of the file must be: in words, for the message, and as a test
+Kind = tuple[str, Callable[[Any], bool]]
+
+
+def _is_integer(value: Any) -> bool:
+    return type(value) is int  # True is an int to isinstance
+
+
+def _are_integers(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_integer, value))
+
+
+INTEGER: Kind = ("a whole number", _is_integer)
+INTEGERS: Kind = ("a list of whole numbers", _are_integers)
+TEXT: Kind = ("text", lambda value: isinstance(value, str))
+
+SELECTION_KINDS: dict[str, Kind] = {
+    "blocks": INTEGERS,
+    "n_blocks": INTEGER,
+    "policy": TEXT,
+    "reason": TEXT,
+    "model": TEXT,
+    "regions": ("null or fields", lambda value: value is None or isinstance(value, dict)),
+}
+REGIONS_KINDS: dict[str, Kind] = {
+    "n_layers": INTEGER,
+    "n_regions": INTEGER,
+    "found": ("true or false", lambda value: isinstance(value, bool)),
+    "p_value": ("a number", lambda value: type(value) in (int, float)),
+    "boundaries": INTEGERS,
+    "intervals": (
+        "a list of pairs of whole numbers",
+        lambda value: (
+            isinstance(value, list) and all(_are_integers(v) and len(v) == 2 for v in value)
+        ),
+    ),
+    "reason": TEXT,
+}
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ResultsError(f"no layer selection at {path}: run probe.py first") from None
+    except OSError as error:
+        raise ResultsError(f"{path} cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or no such date
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}" if mark else ""
+        raise ResultsError(f"{path} is not valid YAML{where}") from None
+    if not isinstance(content, dict):
+        raise ResultsError(f"{path} is not a layer selection: it holds no fields")
+    return content
+
+
+def _check(content: dict[str, Any], kinds: dict[str, Kind], path: Path, prefix: str = "") -> None:
+    """Raise ResultsError unless `content` has exactly the fields of `kinds`, each of its kind."""
+    problems = [f"{prefix}{name} is missing" for name in kinds if name not in content]
+    problems += [f"{prefix}{name} is unknown" for name in content if name not in kinds]
+    problems += [
+        f"{prefix}{name} must be {words}, not {content[name]!r}"
+        for name, (words, fits) in kinds.items()
+        if name in content and not fits(content[name])
+    ]
+    if problems:
+        raise ResultsError(f"{path}: {'; '.join(problems)}")

@@ -1,0 +1,71 @@
+"""Offline, two threads, shapes checked; and the tiny models that every test shares."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["WANDB_MODE"] = "offline"
+os.environ["WANDB_SILENT"] = "true"
+
+from jaxtyping import install_import_hook
+
+# jaxtyping shapes are enforced wherever tensors are handled; types.py imports torch lazily and is not
+with install_import_hook(
+    [f"taskdepth.{p}" for p in ("activations", "data", "models", "probing", "similarity")],
+    "beartype.beartype",
+):
+    import taskdepth.activations.extraction
+    import taskdepth.data.batches
+    import taskdepth.models.tuner
+    import taskdepth.probing
+    import taskdepth.similarity  # noqa: F401
+
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from taskdepth import config
+from taskdepth.models.loading import LanguageModel, build
+
+config.register()
+torch.set_num_threads(2)
+
+TEXTS = [
+    "The film was good. The film was bad. A dog runs to the house, and a cat sleeps in the garden.",
+    "Is it true? yes no maybe Options: yes, no Answer: positive negative",
+]
+
+
+def tiny_llama(n_blocks: int = 4, seed: int = 0) -> LanguageModel:
+    """A random Llama with its own tokenizer: 32 wide, a window of 128 tokens."""
+    torch.manual_seed(seed)
+    architecture = transformers.LlamaConfig(
+        num_hidden_layers=n_blocks,
+        hidden_size=32,
+        intermediate_size=64,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=128,
+        tie_word_embeddings=True,
+        initializer_range=0.2,  # wide enough that depths and rows really differ
+    )
+    model = build(architecture, TEXTS, tokenizer_size=300)
+    model.lm.eval()
+    return model
+
+
+@pytest.fixture
+def tiny() -> LanguageModel:
+    return tiny_llama()
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny Llama on disk, as Hugging Face saves it."""
+    folder = tmp_path_factory.mktemp("tiny")
+    model = tiny_llama()
+    model.lm.save_pretrained(folder)
+    model.tokenizer.save_pretrained(folder)
+    return folder

@@ -1,0 +1,160 @@
+"""Every YAML is composed and instantiated, and every impossible combination is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from taskdepth import config
+from taskdepth.errors import ConfigError
+
+CONF = config.conf_dir()
+GROUPS = {
+    "train": "model adapter data mixture optimizer scheduler trainer callbacks logger paths hydra debug",
+    "probe": "data extraction probe similarity selection report logger paths hydra debug",
+}
+# what an option needs to stand: values that only a user can give
+NEEDS = {
+    ("model", "pretrained"): ["model.path=somewhere"],
+    ("data", "folder"): [f"data.path={Path(__file__).parent}"],
+    ("selection", "manual"): ["selection.blocks=[0]"],
+}
+# options of shared groups that belong to one command
+ONLY = {("debug", "two_steps"): "train", ("debug", "few_rows"): "probe", ("paths", "train"): "train"}
+ONLY |= {("paths", "probe"): "probe"}
+PROBE_MODELS = ["models.pretrained=x", "models.controls=y"]
+
+
+def composed(command: str, overrides: list[str]) -> Any:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose(command, [*(PROBE_MODELS if command == "probe" else []), *overrides])
+
+
+def resolved(command: str, *overrides: str) -> Any:
+    return config.resolve(composed(command, list(overrides)))
+
+
+def options() -> list[tuple[str, str, str]]:
+    found = []
+    for path in sorted(CONF.rglob("*.yaml")):
+        if path.parent == CONF:
+            continue
+        group, option = path.parent.name, path.stem
+        if group == "experiment":
+            text = path.read_text()
+            found.append(("probe" if "probe.py" in text.splitlines()[1] else "train", group, option))
+            continue
+        for command, groups in GROUPS.items():
+            if group in groups.split() and ONLY.get((group, option), command) == command:
+                found.append((command, group, option))
+    return found
+
+
+def test_every_yaml_is_covered() -> None:
+    files = {(p.parent.name, p.stem) for p in CONF.rglob("*.yaml") if p.parent != CONF}
+    assert {(group, option) for _, group, option in options()} == files
+    assert {p.stem for p in CONF.glob("*.yaml")} == set(GROUPS)
+    assert len(files) >= 30
+
+
+@pytest.mark.parametrize(("command", "group", "option"), options())
+def test_option_composes_and_instantiates(command: str, group: str, option: str) -> None:
+    cfg = composed(command, [f"{group}={option}", *NEEDS.get((group, option), [])])
+    settings = config.resolve(cfg)
+    swaps = [settings.data.source]
+    if command == "train":
+        swaps += [settings.model.architecture, settings.adapter.peft, *settings.callbacks.values()]
+    for node in swaps:
+        if node is None or (group, option) == ("data", "folder"):
+            continue
+        assert "_target_" in node
+        config.instantiate(node)
+    if (group, option) == ("data", "folder"):
+        assert settings.data.source["path"] == settings.data.path
+
+
+@pytest.mark.parametrize("command", ["train", "probe"])
+def test_defaults_resolve(command: str) -> None:
+    settings = resolved(command)
+    assert type(settings.tasks) is str
+    assert not OmegaConf.is_config(settings.data.source)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "optimizer.lr=fast",
+        "trainer.max_steps=many",
+        "trainer.batch_size_example=4",
+        "model=tyni",
+        "seed=1.5",
+        "adapter.blocks=[a]",
+    ],
+)
+def test_typos_and_wrong_types_fail_while_composing(override: str) -> None:
+    with pytest.raises((HydraException, OmegaConfBaseException)):
+        composed("train", [override])
+
+
+@pytest.mark.parametrize(
+    ("command", "overrides", "message"),
+    [
+        ("train", ["role=teacher"], "role=teacher is unknown"),
+        ("train", ["role=control"], "control models are adapters"),
+        ("train", ["adapter.blocks=[1]"], "need an adapter"),
+        ("train", ["adapter=lora", "adapter.blocks=[1]", "adapter.blocks_from=x"], "contradict"),
+        ("train", ["role=pretrained", "adapter=lora"], "role=pretrained trains all weights"),
+        ("train", ["model.architecture=null"], "model.path"),
+        ("train", ["model.dtype=int8"], "model.dtype=int8 is unknown"),
+        ("train", ["trainer.batch_size_examples=0"], "batch_size_examples must be at least 1"),
+        ("train", ["trainer.max_epochs=null"], "max_steps or trainer.max_epochs"),
+        ("train", ["tasks={a: b}"], "tasks must be"),
+        ("train", ["data=folder"], "data.path"),
+        ("train", ["data.prompt_template=hello"], "must hold {prompt} once"),
+        ("train", ["data.max_length_tokens=2"], "leaves no room"),
+        ("train", ["mixture.cap_per_task_examples=0"], "cap_per_task_examples must be at least 1"),
+        ("train", ["scheduler.shape=square"], "scheduler.shape=square is unknown"),
+        ("train", ["scheduler.warmup_fraction=2"], "between 0 and 1"),
+        ("train", ["logger.mode=loud"], "logger.mode=loud is unknown"),
+        ("probe", ["stages=[extrakt]"], "stages=extrakt is unknown: did you mean extract"),
+        ("probe", ["stages=[]"], "stages is empty"),
+        ("probe", ["models.controls=null"], "compare stage needs models.controls"),
+        ("probe", ["models.pretrained=null"], "models.pretrained"),
+        ("probe", ["probe.poolings=[max]"], "probe.poolings=max is unknown"),
+        ("probe", ["extraction.poolings=[mean]"], "probe.poolings=last_token is unknown"),
+        ("probe", ["probe.l2s=[0]"], "must be positive"),
+        ("probe", ["similarity.splits=[dev]"], "similarity.splits=dev is unknown"),
+        ("probe", ["extraction.batch_tokens=0"], "batch_tokens must be at least 1"),
+    ],
+)
+def test_impossible_combinations_are_named(command: str, overrides: list[str], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolved(command, *overrides)
+    assert message in str(caught.value)
+
+
+def test_all_problems_come_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolved("train", "role=teacher", "model.dtype=int8", "trainer.devices=0")
+    assert all(part in str(caught.value) for part in ("role", "dtype", "devices"))
+
+
+def test_the_name_follows_what_is_computed_and_nothing_else() -> None:
+    name = resolved("train").name
+    assert name == resolved("train", "logger=none", "overwrite=true").name
+    assert name != resolved("train", "seed=1").name
+    assert resolved("train", "name=mine").paths.run_dir.endswith("outputs/train/mine")
+
+
+def test_instantiate_tells_errors_in_one_line() -> None:
+    with pytest.raises(ConfigError, match=r"cannot build torch\.nn\.Linear"):
+        config.instantiate({"_target_": "torch.nn.Linear", "nonsense": 1})
+    from taskdepth.errors import DataError
+
+    with pytest.raises(DataError, match="is not a folder"):
+        config.instantiate({"_target_": "taskdepth.tasks.folder.FolderSource", "path": "/nowhere"})
