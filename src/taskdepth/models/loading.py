@@ -11,6 +11,7 @@ import torch
 import transformers
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from taskdepth.errors import ModelError
@@ -61,7 +62,7 @@ def load(
             use_safetensors=True,
             trust_remote_code=trust_remote_code,
         )
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"cannot load a causal LM from {folder}: {_first_line(error)}") from error
     return LanguageModel(lm, tokenizer, str(folder))
 
@@ -128,7 +129,7 @@ def build(
     architecture.vocab_size = len(tokenizer)
     architecture.eos_token_id = tokenizer.eos_token_id
     architecture.bos_token_id = None
-    architecture.pad_token_id = tokenizer.pad_token_id
+    architecture.pad_token_id = None  # the end token must keep a trained embedding
     return LanguageModel(AutoModelForCausalLM.from_config(architecture), tokenizer, None)
 
 

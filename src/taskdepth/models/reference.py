@@ -46,15 +46,15 @@ def refer_controls(path: str, tasks: list[str]) -> dict[str, ModelRef]:
     folder = Path(path).resolve()
     refs = {}
     for task in tasks:
-        adapter = folder / trained[task]["adapter"]
+        adapter = (folder / trained[task]["adapter"]).resolve()
         if not adapter.is_relative_to(folder):
             raise ModelError(f"{index} points outside its folder: {trained[task]['adapter']}")
+        if not (adapter / "adapter_config.json").is_file():
+            raise ModelError(f"no adapter at {adapter}")
         refs[task] = ModelRef(Role.CONTROL, f"control-{task}", _base_of(adapter), adapter, task)
     return refs
 
 
 def _base_of(adapter: Path) -> str:
-    config = adapter / "adapter_config.json"
-    if not config.is_file():
-        raise ModelError(f"no adapter at {adapter}")
-    return str(json.loads(config.read_text(encoding="utf-8"))["base_model_name_or_path"])
+    config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    return str(config["base_model_name_or_path"])

@@ -55,14 +55,15 @@ def fit(
     """Tune `lm` in place, from `ckpt_path` on if given, and validate it at the end."""
     start_s = time.perf_counter()
     tuner = InstructionTuner(lm, task_names, _optimizer(config), Schedule(**vars(config.scheduler)))
-    trainer = _trainer(config, callbacks, logger)
+    can_validate = len(data.val_dataloader()) > 0
+    trainer = _trainer(config, callbacks, logger, can_validate)
     with warnings.catch_warnings():
         # a resumed run finds its own checkpoints; that is the purpose
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
         # validation while tuning is shorter than an epoch of logging
         warnings.filterwarnings("ignore", message="The number of training batches")
         trainer.fit(tuner, datamodule=data, ckpt_path=ckpt_path, weights_only=ckpt_path is not None)
-        if tuner.validated_at_step != trainer.global_step and isinstance(data, TaskDataModule):
+        if can_validate and tuner.validated_at_step != trainer.global_step:
             trainer.validate(tuner, datamodule=data, verbose=False)
     loss = trainer.callback_metrics.get("train/loss")
     return FitReport(
@@ -86,7 +87,9 @@ def _optimizer(config: TrainConfig) -> Any:
     )
 
 
-def _trainer(config: TrainConfig, callbacks: Sequence[Callback], logger: Any) -> lightning.Trainer:
+def _trainer(
+    config: TrainConfig, callbacks: Sequence[Callback], logger: Any, can_validate: bool
+) -> lightning.Trainer:
     settings = config.trainer
     # Lightning stops at whichever comes first; without steps the epochs count, without epochs the steps
     max_epochs = settings.max_epochs if settings.max_steps < 0 else -1
@@ -105,6 +108,7 @@ def _trainer(config: TrainConfig, callbacks: Sequence[Callback], logger: Any) ->
         enable_checkpointing=any(isinstance(callback, ModelCheckpoint) for callback in callbacks),
         enable_progress_bar=bool(callbacks),
         enable_model_summary=False,
+        limit_val_batches=None if can_validate else 0,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # TrainBatches is its own sampler
         **settings.options,

@@ -151,7 +151,7 @@ def _report(config: ProbeConfig, directory: RunDirectory, console: Console) -> F
         regions,
         selection,
         directory.read("provenance.json"),
-        [line for lines in reasons.values() for line in lines],
+        [(what, why) for pairs in reasons.values() for what, why in pairs],
     )
     with tracking.tracked(
         config.logger, directory.path, job_type="probe", name=config.name, config=asdict(config)

@@ -76,6 +76,7 @@ class SoftmaxRegressions:
         self.label = y.mT[..., None].contiguous()  # [b, n, g, 1]
         self.counts = torch.nn.functional.one_hot(y, n_classes).sum(dim=2)
         self.absent = self.counts == 0
+        self.n_present = (~self.absent).sum(dim=-1, keepdim=True)
         penalised = torch.ones(x.shape[-1], 1, 1, dtype=torch.float64, device=x.device)
         penalised[-1] = 0
         self.penalised = penalised
@@ -106,15 +107,15 @@ class SoftmaxRegressions:
         converged = torch.zeros_like(self.counts[..., 0], dtype=torch.bool)
         for _ in range(max_steps):
             gradient = self._adjoint(residual) + penalty * w
-            preconditioner = self._preconditioner(p, penalty)
+            diagonal = self._hessian_diagonal(p) + penalty
             objective = self._loss(residual) + _dot(w, penalty * w) / 2
-            gap = _dot(gradient, preconditioner * gradient) / 2
+            gap = _dot(gradient, self._precondition(gradient, diagonal)) / 2
             converged |= gap <= 1e-4 * tolerance * objective
             if bool(converged.all()):
                 break
             forcing = (gap / objective).pow(0.25).clamp(1e-3, 0.3)
             gradient = torch.where(converged[:, None, :, None], 0, gradient)
-            step = self._newton_step(p, gradient, preconditioner, penalty, forcing)
+            step = self._newton_step(p, gradient, diagonal, penalty, forcing)
             slope = _dot(gradient, step)
             length, logits, p, residual = self._search(
                 w, step, logits, slope, penalty, ~converged
@@ -126,12 +127,12 @@ class SoftmaxRegressions:
         return w, converged
 
     def _newton_step(
-        self, p: Tensor, gradient: Tensor, preconditioner: Tensor, penalty: Tensor, forcing: Tensor
+        self, p: Tensor, gradient: Tensor, diagonal: Tensor, penalty: Tensor, forcing: Tensor
     ) -> Tensor:
         """Minus the inverse Hessian times the gradient, up to `forcing`, by conjugate gradients."""
         step = torch.zeros_like(gradient)
         rest = -gradient
-        direction = preconditioner * rest
+        direction = self._precondition(rest, diagonal)
         size = _dot(rest, direction)
         enough = forcing.square() * size
         running = size > enough
@@ -144,7 +145,7 @@ class SoftmaxRegressions:
             length = torch.where(running, size / curvature, 0)[:, None, :, None]
             step += length * direction
             rest -= length * image
-            preconditioned = preconditioner * rest
+            preconditioned = self._precondition(rest, diagonal)
             old_size, size = size, _dot(rest, preconditioned)
             growth = torch.where(running, size / old_size, 0)[:, None, :, None]
             direction = preconditioned + growth * direction
@@ -212,11 +213,21 @@ class SoftmaxRegressions:
         mean = weighted.sum(dim=-1, keepdim=True)
         return self._adjoint(weighted.addcmul_(p, mean, value=-1))
 
-    def _preconditioner(self, p: Tensor, penalty: Tensor) -> Tensor:
-        """One over the diagonal of the Hessian."""
+    def _hessian_diagonal(self, p: Tensor) -> Float[Tensor, "b axes_and_one g classes"]:
         weighted = (p - p.square()).flatten(start_dim=2)
         diagonal = (self.x_squared.mT @ weighted).double().unflatten(-1, p.shape[2:])
-        return 1 / (diagonal + penalty).clamp(min=torch.finfo(torch.float32).tiny)
+        return diagonal.clamp(min=torch.finfo(torch.float32).tiny)  # a class may be as good as absent
+
+    def _precondition(self, v: Tensor, diagonal: Tensor) -> Tensor:
+        """`v` over the diagonal of the Hessian, the biases adding up to 0.
+
+        A constant added to every bias changes nothing, so in that direction rounding would rule.
+        """
+        v = v / diagonal
+        bias = v[:, -1]
+        shift = bias.sum(dim=-1, keepdim=True) / self.n_present
+        v[:, -1] = (bias - shift).masked_fill_(self.absent, 0)
+        return v
 
 
 def _dot(a: Tensor, b: Tensor) -> Float[Tensor, "b g"]:

@@ -47,7 +47,7 @@ def fit_logistic(
     *,
     n_classes: int | None = None,
     start: LogisticFit | None = None,
-    tolerance: float = 1e-8,
+    tolerance: float = 1e-7,
     max_steps: int = 100,
 ) -> LogisticFit:
     """Minimise the sum of log-losses + l2/2 * ||W||^2, the bias free, to the optimum.
@@ -75,7 +75,7 @@ def fit_path(
     l2s: Sequence[float],
     *,
     n_classes: int | None = None,
-    tolerance: float = 1e-8,
+    tolerance: float = 1e-7,
     max_steps: int = 100,
 ) -> list[LogisticFit]:
     """`fit_logistic` for every value of `l2s`, in their order.
@@ -223,8 +223,8 @@ class _Part:
         bias = w[:, -1] - torch.einsum("bd,bgdc->bgc", self.rotated.mean, weight)
         absent = self.regressions.absent
         # adding a constant to every bias changes nothing: make those of the classes seen add up to 0
-        bias = bias - bias.masked_fill(absent, 0).sum(-1, keepdim=True) / (~absent).sum(-1, keepdim=True)
-        bias = bias.masked_fill(absent, -torch.inf)
+        shift = bias.masked_fill(absent, 0).sum(-1, keepdim=True) / self.regressions.n_present
+        bias = (bias - shift).masked_fill(absent, -torch.inf)
         if self.two_classes:
             weight, bias = (v[..., 1:] - v[..., :1] for v in (weight, bias))
         weight, bias = weight.to(self.x.dtype), bias.to(self.x.dtype)

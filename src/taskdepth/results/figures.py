@@ -30,6 +30,7 @@ from taskdepth.results.findings import (
     Placement,
     Regions,
     across_tasks,
+    counted,
     grid,
     region_names,
     similarity_grid,
@@ -47,6 +48,7 @@ GREY = "#555555"
 UNDEFINED: dict[str, Any] = {"facecolor": "#E4E4E4", "hatch": "////", "edgecolor": "#A8A8A8"}
 INTERVAL = "#E8E8E8"
 SMALL, NORMAL, LARGE = 7.5, 9, 11  # points
+SCALE_IN = 0.6  # inches for the colour scale below a heat map
 LONGEST_NAME = 38  # characters of a task or cluster name that a figure shows
 
 
@@ -98,7 +100,7 @@ def similarity_heatmap(table: LayerTable, role: Role, regions: Regions | None = 
         0.25 + 0.075 * max(len(_short(name)) for name in names)
         for names in (shown.tasks, shown.clusters)
     )
-    height_in = row_in * n_tasks + 2.2
+    height_in = row_in * n_tasks + 1.5 + SCALE_IN
     figure = Figure(figsize=(max(names_in + column_in * n_layers, 6.5), height_in))
     axes = figure.add_subplot()
     axes.patch.set(**UNDEFINED)  # shows through where a value is NaN
@@ -118,19 +120,19 @@ def similarity_heatmap(table: LayerTable, role: Role, regions: Regions | None = 
         axes.axvline(edge, color="white", linewidth=3.5)
         axes.axvline(edge, color="black", linewidth=1.3, linestyle="--")
     _name_regions(axes, regions, edges, column_in)
-    inch = 1 / (row_in * n_tasks)  # in units of the axes
-    scale = axes.inset_axes((0.15, -0.62 * inch, 0.7, 0.1 * inch))
+    undefined = Patch(**UNDEFINED, label="undefined")
+    below_in = _finish(
+        figure,
+        f"How alike the {ROLE_NAMES[role]} model and each task's control model are",
+        f"{counted(n_tasks, 'task')}, {_examples([shown])} per task; {_region_text(regions)}",
+        [undefined] if np.isnan(shown.values).any() else [],
+        keep_in=SCALE_IN,
+    )
+    scale = figure.add_axes((0.25, (below_in + 0.4) / height_in, 0.5, 0.1 / height_in))
     extend = "min" if np.nanmin(shown.values, initial=0.0) < 0 else "neither"
     bar = figure.colorbar(image, cax=scale, orientation="horizontal", extend=extend)
     bar.set_label(f"{MEASURE_NAME} (1: the same up to rotation and scale)", fontsize=NORMAL)
     scale.tick_params(labelsize=SMALL, length=2)
-    undefined = Patch(**UNDEFINED, label="undefined")
-    _finish(
-        figure,
-        f"How alike the {ROLE_NAMES[role]} model and each task's control model are",
-        f"{n_tasks} tasks, {_examples([shown])} per task; {_region_text(regions)}",
-        [undefined] if np.isnan(shown.values).any() else [],
-    )
     return figure
 
 
@@ -265,8 +267,8 @@ def region_curves(
     _finish(
         figure,
         "Similarity to the control models by layer, and the regions found in it",
-        f"line: median over {n_tasks} tasks, band: middle half; {_examples(shown.values())} "
-        f"per task; {_region_text(regions)}",
+        f"line: median over {counted(n_tasks, 'task')}, band: middle half; "
+        f"{_examples(shown.values())} per task; {_region_text(regions)}",
         handles,
     )
     return figure
@@ -338,14 +340,23 @@ def _layer_axis(axes: Axes, layers: Sequence[int]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _finish(figure: Figure, title: str, caption: str, handles: Sequence[Artist]) -> None:
-    """Title on top, legend and caption at the bottom, and the axes in what is left."""
+def _finish(
+    figure: Figure, title: str, caption: str, handles: Sequence[Artist], keep_in: float = 0.0
+) -> float:
+    """Title on top, legend and caption at the bottom, and the axes in what is left.
+
+    `keep_in` inches above the legend stay free; the result says how high they begin, in inches.
+    """
     width_in, height_in = figure.get_size_inches()
     lines = textwrap.wrap(caption, int(width_in * 15))  # characters of a caption in an inch
     n_columns = 3 if len(handles) > 4 else 4
     caption_in = 0.13 + 0.14 * len(lines)
     legend_in = 0.19 * -(-len(handles) // n_columns)
-    left, top, bottom = 0.1 / width_in, 0.32 / height_in, (caption_in + legend_in) / height_in
+    left, top, bottom = (
+        0.1 / width_in,
+        0.32 / height_in,
+        (caption_in + legend_in + keep_in) / height_in,
+    )
     figure.text(left, 1 - 0.1 / height_in, title, fontsize=LARGE, weight="bold", va="top")
     figure.text(left, 0.07 / height_in, "\n".join(lines), fontsize=SMALL, color=GREY)
     figure.set_layout_engine("constrained", rect=(0, bottom, 1 - left, 1 - top - bottom))
@@ -360,6 +371,7 @@ def _finish(figure: Figure, title: str, caption: str, handles: Sequence[Artist])
             borderpad=0.2,
             borderaxespad=0,
         )
+    return caption_in + legend_in
 
 
 def _all_layers(grids: Iterable[LayerGrid]) -> list[int]:
@@ -379,7 +391,7 @@ def _line(label: str, **look: Any) -> Artist:
 
 def _region_text(regions: Regions | None) -> str:
     named = [f"{name} {spans(range(a, b + 1))}" for name, a, b in region_names(regions)]
-    return f"regions: {', '.join(named)}" if named else "no regions found"
+    return f"regions: {', '.join(named)}" if named else "no regions"
 
 
 def _examples(grids: Iterable[LayerGrid]) -> str:

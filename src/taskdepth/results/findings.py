@@ -25,7 +25,8 @@ ROLE_NAMES = {Role.PRETRAINED: "pre-trained", Role.EXPERIMENTAL: "experimental"}
 
 
 class Regions(Protocol):
-    """Where the layers split. `boundaries`: the 1-based last layer of each region but the last."""
+    """Where the layers split. `boundaries`: the 1-based last layer of each region but the last;
+    `intervals`: the 95 % range of each; `names`: one for each region."""
 
     @property
     def boundaries(self) -> Sequence[int]: ...
@@ -35,6 +36,8 @@ class Regions(Protocol):
     def found(self) -> bool: ...
     @property
     def n_layers(self) -> int: ...
+    @property
+    def names(self) -> Sequence[str]: ...
 
 
 class Placement(Protocol):
@@ -146,8 +149,8 @@ class IdentityFinding:
 
 @dataclass(frozen=True, slots=True)
 class LabelFinding:
-    """Label probes, as medians over `n_tasks` tasks. `n_above`: how many of them have
-    their accuracy interval above their own majority class at the best layer."""
+    """Label probes, as medians over `n_tasks` tasks. `n_above`: how many of them have their
+    accuracy interval above their own majority class at the best layer."""
 
     role: Role
     first_layer: int
@@ -211,10 +214,10 @@ def summarise(
     table: LayerTable, regions: Regions | None = None, selection: Placement | None = None
 ) -> Findings:
     """Read the numbers of the summary off the table; a line says so where something is missing."""
-    of_a_task = [row for row in table if row.task != "all"]
     roles = tuple(role for role in COMPARED if table.where(role=role))
-    n_tasks = len({row.task for row in of_a_task})
-    n_clusters = len({row.cluster for row in of_a_task})
+    # the recall of a cluster is about no single task, whatever its row says
+    n_tasks = len({row.task for row in table if row.target != "cluster"} - {"all"})
+    n_clusters = len({row.cluster for row in table} - {"all"})
     controlled = table.where(kind="similarity", reference=Role.CONTROL)
     n_controls = len(controlled.unique("task"))
     asked = roles[::-1]
@@ -245,15 +248,21 @@ def summarise(
 
 
 def region_names(regions: Regions | None) -> list[tuple[str, int, int]]:
-    """Name, first and last layer of each region found; three of them bear the paper's names."""
+    """Name, first and last layer of each region; empty where none was found."""
     if regions is None or not regions.found:
         return []
     ends = [*regions.boundaries, regions.n_layers]
     starts = [1, *(end + 1 for end in ends[:-1])]
-    names = [f"region {i}" for i in range(1, len(ends) + 1)]
-    if len(ends) == 3:
-        names = ["shared", "transition", "refinement"]  # arXiv:2410.20008, section 4
-    return list(zip(names, starts, ends, strict=True))
+    return list(zip(regions.names, starts, ends, strict=True))
+
+
+def counted(n: int, noun: str) -> str:
+    """A number and its noun.
+
+    >>> counted(1, "task"), counted(1200, "task")
+    ('1 task', '1,200 tasks')
+    """
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 def spans(numbers: Iterable[int]) -> str:
@@ -310,20 +319,20 @@ def _labels(table: LayerTable, role: Role) -> LabelFinding | None:
     if not np.isfinite(accuracy.values).any():
         return None
     median = across_tasks(accuracy.values, 0.5)
-    best = int(np.nanargmax(median))
+    first, best = int(np.flatnonzero(np.isfinite(median))[0]), int(np.nanargmax(median))
     majority = grid(table, **probe, name="majority")
     # each task is held against its own majority class
     own = dict(zip(majority.tasks, across_tasks(majority.values.T, 0.5), strict=True))
     lower = np.where(np.isnan(accuracy.lower), accuracy.values, accuracy.lower)[:, best]
     return LabelFinding(
         role,
-        accuracy.layers[0],
-        float(median[0]),
+        accuracy.layers[first],
+        float(median[first]),
         accuracy.layers[best],
         float(median[best]),
         float(np.median(_finite(own.values()) or [np.nan])),
         int(np.isfinite(accuracy.values[:, best]).sum()),
-        sum(low > own.get(task, np.nan) for task, low in zip(accuracy.tasks, lower, strict=True)),
+        sum(bool(low > own.get(t, np.nan)) for t, low in zip(accuracy.tasks, lower, strict=True)),
     )
 
 
@@ -364,8 +373,8 @@ def _gain(table: LayerTable) -> Gain | None:
     return Gain(layers[best], float(median[best]), sum(d > 0 for d in at_best), len(at_best))
 
 
-def _counted(n: int, noun: str) -> str:
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+def _percent(share: float) -> str:
+    return f"{share:.1%}" if np.isfinite(share) else "an unknown share"
 
 
 def _compared_line(
@@ -375,20 +384,20 @@ def _compared_line(
         return "Nothing was measured: the layer table has no row of a compared model."
     models = " and the ".join(ROLE_NAMES[role] for role in roles)
     against = (
-        f"compared with {_counted(n_controls, 'control model')}"
+        f"compared with {counted(n_controls, 'control model')}"
         if n_controls
         else "without control models to compare with"
     )
     return (
-        f"Measured: {_counted(n_tasks, 'task')} in {_counted(n_clusters, 'cluster')} over "
-        f"{_counted(n_layers, 'layer')} of the {models} model, {against}."
+        f"Measured: {counted(n_tasks, 'task')} in {counted(n_clusters, 'cluster')} over "
+        f"{counted(n_layers, 'layer')} of the {models} model, {against}."
     )
 
 
 def _identity_line(finding: IdentityFinding | None) -> str:
     if finding is None:
-        return "Task identity: not probed, so nothing is known about where tasks can be told apart."
-    floors = f"always naming the most frequent task gives {finding.majority:.1%}"
+        return "Task identity: not probed, or undefined: nothing is known about where tasks differ."
+    floors = f"always naming the most frequent task gives {_percent(finding.majority)}"
     if np.isfinite(finding.control_task):
         floors += f", a control task {finding.control_task:.1%}"
     best = f"{finding.accuracy:.1%} at layer {finding.best_layer}, the best"
@@ -405,7 +414,7 @@ def _identity_line(finding: IdentityFinding | None) -> str:
 
 def _labels_line(findings: Sequence[LabelFinding]) -> str:
     if not findings:
-        return "Labels: not probed, so nothing is known about where the right answers can be read."
+        return "Labels: not probed, or undefined: nothing is known about where they can be read."
     shown, *others = findings
     besides = "".join(
         f"; {ROLE_NAMES[other.role]} model: {other.best:.1%} at layer {other.best_layer}"
@@ -419,7 +428,7 @@ def _labels_line(findings: Sequence[LabelFinding]) -> str:
     )
     return (
         f"Labels: the {ROLE_NAMES[shown.role]} model's probe accuracy, median over "
-        f"{_counted(shown.n_tasks, 'task')}, {moves} (majority class {shown.majority:.1%}; "
+        f"{counted(shown.n_tasks, 'task')}, {moves} (majority class {_percent(shown.majority)}; "
         f"above it in {shown.n_above} of {shown.n_tasks}{besides})."
     )
 
@@ -440,7 +449,7 @@ def _similarity_line(
     )
     if gain is None:
         other = next(role for role in COMPARED if role != shown.role)
-        verdict = f"the {ROLE_NAMES[other]} model was not compared"
+        verdict = f"there is no value of the {ROLE_NAMES[other]} model to set beside it"
     elif gain.value > 0:
         verdict = (
             f"it gains most over the pre-trained model at layer {gain.layer} "
@@ -450,7 +459,7 @@ def _similarity_line(
         verdict = "at no layer is it closer to them than the pre-trained model"
     return (
         f"Similarity to the control models ({MEASURE_NAME}, median over "
-        f"{_counted(shown.n_tasks, 'task')}): the {ROLE_NAMES[shown.role]} model goes from "
+        f"{counted(shown.n_tasks, 'task')}): the {ROLE_NAMES[shown.role]} model goes from "
         f"{shown.first:.2f} at layer {shown.first_layer} to {shown.last:.2f} at layer "
         f"{shown.last_layer}{dip}; {verdict}."
     )

@@ -27,7 +27,7 @@ from plotly.subplots import make_subplots
 
 from taskdepth.files import write_text
 from taskdepth.layers import depth_of
-from taskdepth.results.figures import ADAPTED, COLOURS
+from taskdepth.results.figures import ADAPTED, COLOURS, LONGEST_NAME
 from taskdepth.results.findings import (
     COMPARED,
     FLOOR,
@@ -38,6 +38,7 @@ from taskdepth.results.findings import (
     Placement,
     Regions,
     across_tasks,
+    counted,
     grid,
     region_names,
     similarity_grid,
@@ -53,7 +54,10 @@ FAINT = "rgba(136, 136, 136, 0.25)"
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """One interactive figure: `spec` is plotly's JSON, `alt` says in words what is drawn."""
+    """One interactive figure: `spec` is plotly's JSON, `alt` says in words what is drawn.
+
+    `legend` holds the label, the colour and the CSS border style of each line.
+    """
 
     name: str
     title: str
@@ -61,6 +65,7 @@ class Plot:
     alt: str
     spec: Markup
     min_width_px: int = 0
+    legend: tuple[tuple[str, str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +107,11 @@ def write_report(
         findings=findings,
         plots=plots(table, regions, selection),
         strip=_strip(regions, selection),
-        regions=regions,
         selection=selection,
         snippet=lora_snippet(selection) if selection else "",
         command=reuse_command(path.parent / "selection.yaml"),
         tasks=task_lines(table),
-        warnings=warnings(table, undefined),
+        warnings=caveats(table, undefined),
         provenance=flatten(provenance),
         # written by plotly, and read by a test to hold no closing script tag
         plotly_js=Markup(get_plotlyjs()),
@@ -119,13 +123,13 @@ def plots(
     table: LayerTable, regions: Regions | None, selection: Placement | None
 ) -> tuple[Plot, ...]:
     """Every figure that `table` has rows for."""
-    makers = (
-        *(lambda role=role: _heatmap_plot(table, role, regions) for role in COMPARED[::-1]),
-        lambda: _labels_plot(table),
-        lambda: _identity_plot(table),
-        lambda: _regions_plot(table, regions, selection),
+    drawn = (
+        *(_heatmap_plot(table, role, regions) for role in COMPARED[::-1]),
+        _labels_plot(table),
+        _identity_plot(table),
+        _regions_plot(table, regions, selection),
     )
-    return tuple(plot for make in makers if (plot := make()) is not None)
+    return tuple(plot for plot in drawn if plot is not None)
 
 
 def lora_snippet(selection: Placement) -> str:
@@ -147,11 +151,11 @@ def lora_snippet(selection: Placement) -> str:
 def reuse_command(selection_path: Path) -> str:
     """The command that tunes with the placement, quoted for Hydra and for the shell.
 
-    >>> reuse_command(Path("runs/lr=0.1/selection.yaml"))
-    "python train.py adapter=lora 'adapter.blocks_from=\\"runs/lr=0.1/selection.yaml\\"'"
+    >>> print(reuse_command(Path("runs/lr=0.1/selection.yaml")))
+    python train.py adapter=lora 'adapter.blocks_from="runs/lr=0.1/selection.yaml"'
     """
     value = selection_path.as_posix()
-    if not re.fullmatch(r"[\w./-]+", value):
+    if not re.fullmatch(r"[A-Za-z0-9_./-]+", value):
         value = '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
     return f"python train.py adapter=lora {shlex.quote(f'adapter.blocks_from={value}')}"
 
@@ -168,7 +172,7 @@ def task_lines(table: LayerTable) -> tuple[TaskLine, ...]:
     majority = grid(table, **probe, role=role, name="majority")
     control_task = grid(table, **probe, role=role, name="control_task_accuracy")
     lines = []
-    every = grid(LayerTable(row for row in table if row.task != "all"))
+    every = grid(_about_one_task(table))
     for task, cluster, n in zip(every.tasks, every.clusters, every.n, strict=True):
         at = accuracy.tasks.index(task) if task in accuracy.tasks else None
         if at is None or not np.isfinite(accuracy.values[at]).any():
@@ -183,7 +187,7 @@ def task_lines(table: LayerTable) -> tuple[TaskLine, ...]:
     return tuple(lines)
 
 
-def warnings(
+def caveats(
     table: LayerTable, undefined: Sequence[tuple[str, str]] = ()
 ) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """What a reader must know before trusting a number: a sentence, and the cases it is about."""
@@ -191,14 +195,14 @@ def warnings(
     by_reason = sorted(undefined, key=lambda pair: pair[1])
     for reason, pairs in groupby(by_reason, key=lambda pair: pair[1]):
         cases = tuple(what for what, _ in pairs)
-        found.append((f"{len(cases)} undefined: {reason}.", cases))
+        found.append((f"Undefined: {reason.rstrip('.')}.", cases))
     missing = sum(bool(np.isnan(row.value)) for row in table)
     if missing and not undefined:
         found.append((f"{missing:,} of {len(table):,} values are undefined (NaN).", ()))
-    small = {row.task: row.n for row in table if row.task != "all" and row.n < SMALL_N}
+    small = {row.task: row.n for row in _about_one_task(table) if row.n < SMALL_N}
     if small:
         cases = tuple(f"{task}: n = {n}" for task, n in small.items())
-        found.append((f"{len(small)} tasks have fewer than {SMALL_N} examples.", cases))
+        found.append((f"Tasks with fewer than {SMALL_N} examples: {len(small)}.", cases))
     sizes = sorted({row.n for row in table.where(kind="similarity")})
     if len(sizes) > 1:
         found.append(
@@ -228,21 +232,26 @@ def flatten(content: Mapping[str, object], prefix: str = "") -> list[tuple[str, 
     return lines
 
 
+def _about_one_task(table: LayerTable) -> LayerTable:
+    """Without the probes over all tasks, whose recall rows bear the name of a group."""
+    return LayerTable(row for row in table if row.target in (None, "label"))
+
+
 def _heatmap_plot(table: LayerTable, role: Role, regions: Regions | None) -> Plot | None:
     shown = similarity_grid(table, role)
     if not shown.tasks:
         return None
     n_tasks = len(shown.tasks)
     figure = Figure(layout=_layout(130 + max(17 * n_tasks, 100)))
-    scale = {"orientation": "h", "thickness": 12, "len": 0.6, "x": 0, "xanchor": "left"}
-    scale |= {"y": 1, "yanchor": "bottom", "title": {"text": MEASURE_NAME}}
+    scale: dict[str, Any] = {"orientation": "h", "thickness": 12, "lenmode": "pixels", "len": 240}
+    scale |= {"x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom"}
     figure.add_heatmap(
         z=shown.values,
         x=shown.layers,
         zmin=0,
         zmax=1,
         colorscale="Viridis",
-        colorbar=scale,
+        colorbar=scale | {"title": {"text": MEASURE_NAME, "side": "top"}},
         text=_hover(shown, similarity_grid(table, role, FLOOR)),
         hovertemplate="%{text}<extra></extra>",
     )
@@ -261,17 +270,20 @@ def _heatmap_plot(table: LayerTable, role: Role, regions: Regions | None) -> Plo
     figure.update_yaxes(tickvals=list(range(n_tasks)), ticktext=names, autorange="reversed")
     figure.update_yaxes(tickfont={"size": 10}, showgrid=False)
     figure.update_xaxes(title="layer", showgrid=False, dtick=1 if len(shown.layers) <= 16 else 2)
-    widest = max(len(_plain(cluster)) for cluster in shown.clusters)
-    figure.update_layout(plot_bgcolor=FAINT, margin={"r": 10 + 6 * widest})
+    left_px, right_px = (
+        10 + 6 * min(max(len(name) for name in column), LONGEST_NAME)  # of 10 px each
+        for column in (shown.tasks, shown.clusters)
+    )
+    figure.update_layout(plot_bgcolor=FAINT, margin={"t": 70, "r": right_px})
     return Plot(
         f"heatmap-{role}",
         f"The {ROLE_NAMES[role]} model and the control models",
         f"How alike the {ROLE_NAMES[role]} model and the model tuned on one task alone are, on "
         "that task’s prompts. Point at a cell for its interval. Grey is undefined; dashed lines "
         "are region boundaries.",
-        f"Heat map of {MEASURE_NAME}: {n_tasks} tasks by {len(shown.layers)} layers.",
+        f"Heat map of {MEASURE_NAME}: {counted(n_tasks, 'task')} by {len(shown.layers)} layers.",
         _spec(figure),
-        min_width_px=600,
+        min_width_px=left_px + right_px + max(260, 13 * len(shown.layers)),
     )
 
 
@@ -283,8 +295,10 @@ def _regions_plot(
         curves.append(_curve(similarity_grid(table, role), role, band=(0.25, 0.75)))
         floor = similarity_grid(table, role, FLOOR)
         curves.append(_curve(floor, role, f"shuffled rows, {ROLE_NAMES[role]}", dash="dot"))
-    if not any(curve.layers for curve in curves):
+    curves = [curve for curve in curves if curve.layers]
+    if not curves:
         return None
+    legend = [*_role_legend(curves), ("shuffled rows (chance)", GREY, "dotted")]
     figure = _curves_figure({"": curves}, height_px=320)
     for low, high in regions.intervals if regions and regions.found else ():
         edges = {"x0": low + 0.5, "x1": high + 0.5}
@@ -295,7 +309,8 @@ def _regions_plot(
         depths = [depth_of(block) for block in selection.blocks]
         marker = {"symbol": "square", "size": 9, "color": ADAPTED}
         place = {"x": depths, "y": [-0.1] * len(depths), "mode": "markers", "marker": marker}
-        figure.add_scatter(**place, name="blocks to adapt", hoverinfo="x+name")
+        figure.add_scatter(**place, name="adapted", hoverinfo="x+name")
+        legend.append(("blocks to adapt", ADAPTED, "double"))
     figure.update_yaxes(title=MEASURE_NAME, range=[-0.17, 1.03])
     return Plot(
         "regions",
@@ -304,6 +319,7 @@ def _regions_plot(
         "their 95% interval behind them.",
         f"Curves of {MEASURE_NAME} with the control models by layer.",
         _spec(figure),
+        legend=tuple(legend),
     )
 
 
@@ -321,6 +337,7 @@ def _labels_plot(table: LayerTable) -> Plot | None:
         ]
         for cluster in clusters
     }
+    every = [curve for curves in panels.values() for curve in curves]
     return Plot(
         "labels",
         "Where labels can be read",
@@ -328,7 +345,8 @@ def _labels_plot(table: LayerTable) -> Plot | None:
         "tasks; bands: their range.",
         f"Label-probe accuracy by layer, one panel for each of {len(clusters)} clusters.",
         _spec(_curves_figure(panels, height_px=210)),
-        min_width_px=600,
+        min_width_px=200 * min(3, len(panels)),
+        legend=(*_role_legend(every), ("majority class", GREY, "dashed")),
     )
 
 
@@ -347,6 +365,8 @@ def _identity_plot(table: LayerTable) -> Plot | None:
             panels[f"which {target}?"] = curves
     if not panels:
         return None
+    every = [curve for curves in panels.values() for curve in curves]
+    floors = ("control task", GREY, "dotted"), ("majority class", GREY, "dashed")
     return Plot(
         "identity",
         "Where the layers tell tasks and clusters apart",
@@ -354,7 +374,8 @@ def _identity_plot(table: LayerTable) -> Plot | None:
         "bands: 95% interval. A control task has the same prompts under random labels.",
         "Accuracy of the probes for task and for cluster identity, by layer.",
         _spec(_curves_figure(panels, height_px=260)),
-        min_width_px=560,
+        min_width_px=520,
+        legend=(*_role_legend(every), *floors),
     )
 
 
@@ -387,7 +408,7 @@ def _curve(
 
 
 def _curves_figure(panels: Mapping[str, Sequence[_Curve]], height_px: int) -> Any:
-    """One panel of curves over layers per title, three in a row, and one legend."""
+    """One panel of curves over layers per title, three in a row."""
     n_columns = min(3, len(panels))
     n_rows = -(-len(panels) // n_columns)
     figure = make_subplots(
@@ -398,8 +419,7 @@ def _curves_figure(panels: Mapping[str, Sequence[_Curve]], height_px: int) -> An
         vertical_spacing=0.25 / n_rows,
         subplot_titles=[_plain(title) for title in panels],
     )
-    figure.update_layout(_layout(height_px * n_rows + 120))
-    named: set[str] = set()
+    figure.update_layout(_layout(height_px * n_rows + 80))
     for index, curves in enumerate(panels.values()):
         place = {"row": index // n_columns + 1, "col": index % n_columns + 1}
         for curve in (curve for curve in curves if curve.layers):
@@ -409,20 +429,26 @@ def _curves_figure(panels: Mapping[str, Sequence[_Curve]], height_px: int) -> An
                 x=curve.layers,
                 y=curve.middle,
                 name=curve.label,
-                legendgroup=curve.label,
-                showlegend=curve.label not in named,
                 line=curve.look,
                 mode="lines+markers" if curve.look["dash"] == "solid" else "lines",
                 marker={"size": 5},
                 hovertemplate="%{y:.3f}",
                 **place,
             )
-            named.add(curve.label)
     figure.update_annotations(font={"size": 12})
-    figure.update_layout(hovermode="x unified")
+    deepest = max(max(curve.layers, default=1) for row in panels.values() for curve in row)
+    figure.update_layout(hovermode="x unified", showlegend=False)
+    figure.update_xaxes(range=[0.5, deepest + 0.5])
     figure.update_yaxes(range=[0, 1.03])
     figure.update_xaxes(title="layer", row=n_rows)
     return figure
+
+
+def _role_legend(curves: Sequence[_Curve]) -> list[tuple[str, str, str]]:
+    """The legend of the compared models that are drawn."""
+    drawn = {curve.label for curve in curves if curve.layers}
+    names = {role: f"{ROLE_NAMES[role]} model" for role in COMPARED}
+    return [(name, COLOURS[role], "solid") for role, name in names.items() if name in drawn]
 
 
 def _add_band(figure: Any, curve: _Curve, place: Mapping[str, int]) -> None:
@@ -440,8 +466,6 @@ def _add_band(figure: Any, curve: _Curve, place: Mapping[str, int]) -> None:
         y=outline,
         fillcolor=curve.look["color"],
         hoverinfo="skip",
-        legendgroup=curve.label,
-        showlegend=False,
         **look,
         **place,
     )
@@ -453,11 +477,10 @@ def _layout(height_px: int) -> dict[str, Any]:
     return {
         "template": {"layout": {"xaxis": axis, "yaxis": axis}},
         "height": height_px,
-        "margin": {"l": 10, "r": 10, "t": 70, "b": 50},
+        "margin": {"l": 10, "r": 10, "t": 30, "b": 50},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"family": "system-ui, sans-serif", "size": 12},
-        "legend": {"orientation": "h", "yref": "container", "y": 1, "yanchor": "top"},
         "dragmode": False,  # a finger on the figure scrolls the page
     }
 
@@ -498,10 +521,12 @@ def _strip(regions: Regions | None, selection: Placement | None) -> list[tuple[i
     return [(block, block in chosen, region_of.get(depth_of(block), "")) for block in blocks]
 
 
-def _plain(name: str, longest: int = 38) -> str:
+def _plain(name: str) -> str:
     """`name` on one line, cut to size, as text for plotly, which reads a little HTML everywhere."""
     line = " ".join(name.split())
-    return escape(line if len(line) <= longest else f"{line[: longest - 1]}…", quote=False)
+    return escape(
+        line if len(line) <= LONGEST_NAME else f"{line[: LONGEST_NAME - 1]}…", quote=False
+    )
 
 
 def _spec(figure: Any) -> Markup:

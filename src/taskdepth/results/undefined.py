@@ -18,18 +18,18 @@ class Undefined:
     reason: str
 
 
-def digest(undefined: Iterable[Undefined]) -> list[str]:
-    """One sentence per measure, depth and reason, however many tasks share it.
+def digest(undefined: Iterable[Undefined]) -> list[tuple[str, str]]:
+    """What has no value, and why: one pair per measure, model and depth, however many tasks share it.
 
     >>> digest([Undefined("pretrained", t, 0, "debiased_cka", "no variance") for t in "ab"])
-    ['debiased_cka, pretrained, depth 0: no variance (2 tasks: a, b)']
+    [('debiased_cka, pretrained, depth 0 (2 tasks: a, b)', 'no variance')]
     """
     tasks: dict[tuple[str, str, int, str], list[str]] = defaultdict(list)
     for item in undefined:
         tasks[item.name, item.role, item.depth, item.reason].append(item.task)
-    lines = []
+    pairs = []
     for (name, role, depth, reason), names in tasks.items():
         shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
         count = f"{len(names)} task{'s' if len(names) > 1 else ''}"
-        lines.append(f"{name}, {role}, depth {depth}: {reason} ({count}: {shown})")
-    return lines
+        pairs.append((f"{name}, {role}, depth {depth} ({count}: {shown})", reason))
+    return pairs

@@ -18,6 +18,7 @@ class FakeRegions:
     intervals: tuple[tuple[int, int], ...]
     n_layers: int
     found: bool = True
+    names: tuple[str, ...] = ("shared", "transition", "refinement")
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,9 @@ def build_table(tasks: dict[str, str], n_layers: int, *, seed: int = 0) -> Layer
                     ("accuracy@mean", accuracy - 0.1),
                 ):
                     add(role, at, "probe", name, value, target="label", n=60 + index)
+            for cluster in dict.fromkeys(tasks.values()):
+                at = (cluster, cluster, depth)
+                add(role, at, "probe", "recall", 0.5, target="cluster", n=7)
             for target, classes in (("task", len(tasks)), ("cluster", len(set(tasks.values())))):
                 for name, value in (
                     ("accuracy", 0.6 + (0.2 + gain) * math.sin(2 * x)),

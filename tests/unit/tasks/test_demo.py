@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import astuple
 
 import pytest
@@ -34,6 +35,15 @@ CLUSTERS = {
     "misc",
 }
 MAX_WORDS = 55
+ONES = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
+    "sixteen seventeen eighteen nineteen"
+)
+NUMBERS = ONES.split()
+NUMBERS += [
+    ten + one for ten in ("twenty", "thirty") for one in ("", *(f"-{x}" for x in NUMBERS[1:10]))
+]
+NUMBERS.append("forty")
 SOURCE = DemoSource()
 LARGE = DemoSource(seed=3, train=256, validation=64, test=80)
 
@@ -140,7 +150,6 @@ def test_splits_share_no_underlying_example(name: str, monkeypatch: pytest.Monke
     splits = rows_of(LARGE, name)
     assert [len(splits[split]) for split in Split] == [256, 64, 80]
     assert len(set(identities)) == len(identities) == 400
-    # stripped of the template's words and in any order, no two splits show the same content
     prompts = {split: {row.prompt for row in rows} for split, rows in splits.items()}
     assert not prompts[Split.TRAIN] & prompts[Split.TEST]
     assert not prompts[Split.VALIDATION] & (prompts[Split.TRAIN] | prompts[Split.TEST])
@@ -165,6 +174,112 @@ def test_the_suite_covers_the_clusters() -> None:
     assert len(words) < 1500
 
 
+def number(words: str) -> int:
+    return NUMBERS.index(words.lower())
+
+
+def found(pattern: str, text: str) -> tuple[str, ...]:
+    match = re.search(pattern, text, re.DOTALL | re.IGNORECASE)
+    assert match, (pattern, text)
+    return match.groups()
+
+
+def solve_count(p: str) -> str:
+    n, relation, bound = found(r"There are (\S+) .* (more|fewer) than (\S+) ", p)
+    more = number(n) > number(bound)
+    return str(more == (relation == "more") and n != bound).lower()
+
+
+def solve_order(p: str) -> str:
+    one, link, two = found(r"[A-Z]\w+ (\w+ the \w+) (before|after) s?he (.*?)\.", p)
+    claimed = re.findall(r"\w+ (\w+ the \w+) first\.", p)[0]
+    return str(claimed == (one if link == "before" else two)).lower()
+
+
+def solve_colour(p: str) -> str:
+    owner, thing, colour = found(r"Is (\w+)'s (\w+) (\w+)\?", p)
+    return "yes" if f"{owner} has a {colour} {thing}." in p else "no"
+
+
+def solve_doer(p: str) -> str:
+    (deed,) = found(r"who (\w+ the \w+)[?.]", p)
+    return found(rf"(\w+) {deed}[,. ]", p)[0]
+
+
+def solve_whereabouts(p: str) -> str:
+    thing = re.findall(r"the (\w+)[?.]", p)[-1]
+    return found(rf"The {thing} is (in the \w+)\.", p)[0]
+
+
+def solve_group(p: str) -> str:
+    (group,) = found(r"day (.*) went to", p)
+    return NUMBERS[len(re.split(", | and ", group))]
+
+
+def solve_arithmetic(p: str) -> str:
+    one, sign, two = found(r"([a-z-]+) (plus|minus) ([a-z-]+)", p)
+    return NUMBERS[number(one) + (1 if sign == "plus" else -1) * number(two)]
+
+
+def solve_alphabet(p: str) -> str:
+    return min(re.findall(r"^([ABC]): (\w+)$", p, re.M), key=lambda choice: choice[1])[0]
+
+
+def solve_match(p: str) -> str:
+    home, x, away, y, day = found(r"home: (\w+) (\d) \| away: (\w+) (\d) \| day: (\w+)", p)
+    win, lose = (home, away) if x > y else (away, home)
+    return f"The {win} beat the {lose} {max(x, y)} to {min(x, y)} on {day}."
+
+
+def solve_dialogue(p: str) -> str:
+    one, venue, day = found(r"(\w+): Shall we go to the (\w+) on (\w+)\?", p)
+    two, other = found(r"(\w+): (?:That is a good|[^\n]*What about (\w+)\?)", p)
+    return f"{one} and {two} go to the {venue} on {other or day}."
+
+
+@pytest.mark.parametrize(
+    ("name", "solve"),
+    [
+        ("demo_count_nli", solve_count),
+        ("demo_order_nli", solve_order),
+        ("demo_owned_colour", solve_colour),
+        ("demo_doer", solve_doer),
+        ("demo_whereabouts", solve_whereabouts),
+        ("demo_group_size", solve_group),
+        ("demo_arithmetic", solve_arithmetic),
+        ("demo_alphabet", solve_alphabet),
+        ("demo_match_report", solve_match),
+        ("demo_dialogue", solve_dialogue),
+    ],
+)
+def test_targets_follow_from_the_prompt_alone(name: str, solve: Callable[[str], str]) -> None:
+    """Solvers that read only the prompt, with no knowledge of how it was made."""
+    for row in SOURCE.examples(name, Split.TEST):
+        assert solve(row.prompt) == row.target, row.prompt
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern"),
+    [
+        ("demo_arithmetic", r"([a-z-]+) plus ([a-z-]+)"),
+        ("demo_same_continent", r"(?:Are|Do|Is) (\w+) (?:and|on the continent of) (\w+)"),
+        ("demo_both_members", r"([a-z]+)(?: and |, )([a-z]+)(?: both [a-z]+\?| count|\. Do)"),
+        ("demo_doer", r"([A-Z]\w+ \w+ the \w+)[.,] ([A-Z]\w+ \w+ the \w+), and"),
+        ("demo_size", r"(?:of|Is|that) an? (\w+) (?:and of|\D*than) an? (\w+)"),
+    ],
+)
+def test_two_facts_in_another_order_are_no_new_example(name: str, pattern: str) -> None:
+    pairs = {
+        split: {
+            frozenset(m.groups()) for row in rows if (m := re.search(pattern, row.prompt, re.I))
+        }
+        for split, rows in rows_of(LARGE, name).items()
+    }
+    assert min(map(len, pairs.values())) > 20
+    assert not pairs[Split.TRAIN] & pairs[Split.TEST]
+    assert not pairs[Split.VALIDATION] & (pairs[Split.TRAIN] | pairs[Split.TEST])
+
+
 def test_label_and_template_are_independent() -> None:
     """Else the wording would give the label away."""
     task = DEMO_TASKS["demo_owned_colour"]
@@ -181,14 +296,13 @@ def test_same_rows_in_another_order_another_process_and_another_size() -> None:
     expected = digest(SOURCE, names)
     assert digest(DemoSource(), names[::-1]) == expected
     script = (
-        "import runpy, sys; sys.path.insert(0, sys.argv[2]);"
-        "test = runpy.run_path(sys.argv[1]);"
+        "import runpy, sys; test = runpy.run_path(sys.argv[1]);"
         "names = list(test['DEMO_TASKS']);"
         "print(*test['digest'](test['DemoSource'](), names).values())"
     )
     for hash_seed in ("1", "2"):
         result = subprocess.run(
-            [sys.executable, "-c", script, __file__, *sys.path[:1]],
+            [sys.executable, "-c", script, __file__],
             env={"PYTHONHASHSEED": hash_seed, "PYTHONPATH": ":".join(sys.path)},
             capture_output=True,
             text=True,
@@ -211,7 +325,7 @@ def test_too_many_rows_unknown_tasks_and_negative_sizes_are_told() -> None:
         DemoSource(train=4952, validation=0).examples("demo_size", Split.TEST)
     with pytest.raises(DataError, match="did you mean demo_movie_sentiment"):
         SOURCE.examples("demo_movie_sentment", Split.TRAIN)
-    with pytest.raises(DataError, match="-1 rows"):
+    with pytest.raises(DataError, match="-1, 16, 48 rows"):
         DemoSource(train=-1)
 
 

@@ -19,10 +19,10 @@ MIN_TEMPLATES = 3
 class Draw:
     """One underlying example, before a template words it.
 
-    `slots` fill the template. `target` is the right text and `wrong` the other choices; the label of
-    a classification stands in for them. `key` tells underlying examples apart, so that no two splits
-    share one: it leaves out what does not make a new example, such as the order of the facts or
-    which of them is asked about. Without it, everything shown is the key.
+    `slots` fill the template. `target` is the right text and `wrong` the other choices; a
+    classification has neither, but a label. `key` tells underlying examples apart, so that no two
+    splits share one: it leaves out what makes no new example, such as the order of facts or which
+    of them is asked about. Without it, everything shown is the key.
     """
 
     slots: Mapping[str, str]

@@ -49,7 +49,7 @@ is big | est grand/est grande | ist groß | es grande | è grande | is groot
 is small | est petit/est petite | ist klein | es pequeño/es pequeña | è piccolo/è piccola | is klein
 is young | est jeune | ist jung | es joven | è giovane | is jong
 is old | est vieux/est vieille | ist alt | es viejo/es vieja | è vecchio/è vecchia | is oud
-is tired | est fatigué/est fatiguée | ist müde | está cansado/está cansada | è stanco/è stanca | is moe
+is rich | est riche | ist reich | es rico/es rica | è ricco/è ricca | is rijk
 is strong | est fort/est forte | ist stark | es fuerte | è forte | is sterk
 is ill | est malade | ist krank | está enfermo/está enferma | è malato/è malata | is ziek
 is hungry | a faim | hat Hunger | tiene hambre | ha fame | heeft honger

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import transformers
+from conftest import tiny_llama
+from peft import LoraConfig
+from taskdepth import layers
+from taskdepth.activations.extraction import each_depth, extract
+from taskdepth.activations.pooling import Pooling
+from taskdepth.models import adapters
+from torch import Tensor, nn
+
+POOLINGS = list(Pooling)
+LENGTHS = (3, 11, 1, 7, 20, 2, 2)
+
+
+def prompts(seed: int = 0, vocabulary: int = 50) -> list[list[int]]:
+    torch.manual_seed(seed)
+    return [torch.randint(1, vocabulary, (length,)).tolist() for length in LENGTHS]
+
+
+def small(model_type: str) -> nn.Module:
+    """A random model of another family, 16 wide, three blocks."""
+    torch.manual_seed(1)
+    common = {"num_hidden_layers": 3, "hidden_size": 16, "num_attention_heads": 2, "vocab_size": 50}
+    common["intermediate_size"] = 32
+    configs = {
+        "llama": transformers.LlamaConfig(**common),
+        "gemma2": transformers.Gemma2Config(**common, num_key_value_heads=2, head_dim=8),
+        "gpt2": transformers.GPT2Config(n_layer=3, n_embd=16, n_head=2, vocab_size=50),
+        "gpt_neox": transformers.GPTNeoXConfig(**common),
+        "opt": transformers.OPTConfig(**common, word_embed_proj_dim=16, ffn_dim=32),
+    }
+    return transformers.AutoModelForCausalLM.from_config(configs[model_type]).eval()
+
+
+def from_hugging_face(lm: nn.Module, prompt: list[int]) -> dict[Pooling, Tensor]:
+    """Each depth one prompt at a time, by output_hidden_states; the last depth before the norm."""
+    blocks = layers.find_blocks(lm)
+    last: dict[str, Tensor] = {}
+    handle = blocks[-1].register_forward_hook(
+        lambda m, a, out: last.update(state=out[0] if isinstance(out, tuple) else out)
+    )
+    with torch.no_grad():
+        states = lm(torch.tensor([prompt]), output_hidden_states=True).hidden_states
+    handle.remove()
+    depths = torch.stack([*states[:-1], last["state"]])[:, 0]
+    return {Pooling.LAST_TOKEN: depths[:, -1], Pooling.MEAN: depths.mean(dim=1)}
+
+
+@pytest.mark.parametrize("model_type", ["llama", "gemma2", "gpt2", "gpt_neox", "opt"])
+@pytest.mark.parametrize(("batch_tokens", "side"), [(1, "right"), (30, "left"), (10_000, "right"), (10_000, "left")])
+def test_every_depth_equals_hidden_states(model_type: str, batch_tokens: int, side: str) -> None:
+    lm = small(model_type)
+    found = extract(lm, prompts(), poolings=POOLINGS, batch_tokens=batch_tokens, padding_side=side)
+    for i, prompt in enumerate(prompts()):
+        expected = from_hugging_face(lm, prompt)
+        for pooling in POOLINGS:
+            torch.testing.assert_close(found[pooling][:, i], expected[pooling], rtol=1e-5, atol=1e-5)
+
+
+def test_post_norm_is_hugging_faces_last_hidden_state() -> None:
+    lm = small("llama")
+    pre = extract(lm, prompts(), poolings=POOLINGS)[Pooling.LAST_TOKEN]
+    post = extract(lm, prompts(), poolings=POOLINGS, final_norm="post")[Pooling.LAST_TOKEN]
+    for i, prompt in enumerate(prompts()):
+        last = lm(torch.tensor([prompt]), output_hidden_states=True).hidden_states[-1][0, -1]
+        torch.testing.assert_close(post[-1, i], last, rtol=1e-5, atol=1e-5)
+    assert torch.equal(pre[:-1], post[:-1])
+    assert not torch.allclose(pre[-1], post[-1])
+
+
+def adapted(lm: nn.Module, blocks: list[int]) -> nn.Module:
+    config = LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False)
+    return adapters.attach(lm, config, blocks)
+
+
+@pytest.mark.parametrize("first", [0, 1, 3])
+def test_below_the_first_adapted_block_nothing_changes_bit_for_bit(first: int) -> None:
+    lm = tiny_llama().lm
+    before = extract(lm, prompts(), poolings=POOLINGS)
+    torch.manual_seed(3)
+    wrapped = adapted(lm, list(range(first, 4))).eval()
+    tuned = extract(wrapped, prompts(), poolings=POOLINGS)
+    for pooling in POOLINGS:
+        below = slice(0, first + 1)  # block b's output is depth b + 1
+        assert torch.equal(before[pooling][below], tuned[pooling][below])
+        assert not torch.allclose(before[pooling][first + 1], tuned[pooling][first + 1])
+
+
+def test_the_adapter_off_is_the_model_itself_bit_for_bit() -> None:
+    lm = tiny_llama().lm
+    before = extract(lm, prompts(), poolings=POOLINGS)
+    wrapped = adapted(lm, [0, 1, 2, 3]).eval()
+    with wrapped.disable_adapter():
+        off = extract(wrapped, prompts(), poolings=POOLINGS)
+    adapters.detach(wrapped)
+    after = extract(lm, prompts(), poolings=POOLINGS)
+    for pooling in POOLINGS:
+        assert torch.equal(before[pooling], off[pooling])
+        assert torch.equal(before[pooling], after[pooling])
+
+
+def test_bfloat16_states_come_as_float32_and_close() -> None:
+    lm = tiny_llama().lm
+    exact = extract(lm, prompts(), poolings=POOLINGS)[Pooling.MEAN]
+    rough = extract(lm.bfloat16(), prompts(), poolings=POOLINGS)[Pooling.MEAN]
+    assert rough.dtype == torch.float32
+    assert (rough - exact).norm() / exact.norm() < 0.05
+
+
+def test_hooks_are_gone_after_an_error_and_progress_is_told() -> None:
+    lm = tiny_llama().lm
+    with pytest.raises(RuntimeError, match="stop"), each_depth(lm, lambda states: states):
+        raise RuntimeError("stop")
+    blocks = layers.find_blocks(lm)
+    assert not any(block._forward_hooks or block._forward_pre_hooks for block in blocks)
+    told: list[int] = []
+    extract(lm, prompts(), poolings=[Pooling.MEAN], batch_tokens=12, advance=told.append)
+    assert sum(told) == len(LENGTHS)
+
+
+def test_only_pooled_states_are_kept_and_the_head_does_not_run() -> None:
+    lm = tiny_llama().lm
+    lm.lm_head.register_forward_hook(lambda *_: pytest.fail("the LM head ran"))
+    found = extract(lm, prompts(), poolings=POOLINGS)
+    assert found[Pooling.MEAN].shape == (5, len(LENGTHS), 32)
+    assert not found[Pooling.MEAN].requires_grad

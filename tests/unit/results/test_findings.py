@@ -1,0 +1,234 @@
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from taskdepth.results.findings import across_tasks, grid, region_names, spans, summarise
+from taskdepth.results.table import LayerTable, Row
+from taskdepth.types import Role
+
+
+def similarity(role: str, values: dict[str, list[float]]) -> list[Row]:
+    """`values`: for each task the debiased CKA at layers 1, 2, …"""
+    return [
+        Row("m", role, task, "c", k, "similarity", "debiased_cka", value, 50, reference="control")
+        for task, row in values.items()
+        for k, value in enumerate(row, start=1)
+    ]
+
+
+def probe(target: str, name: str, values: Iterable[float], task: str = "all") -> list[Row]:
+    cluster = "all" if task == "all" else "c"
+    return [
+        Row("m", "experimental", task, cluster, k, "probe", name, value, 50, target=target)
+        for k, value in enumerate(values, start=1)
+    ]
+
+
+def test_grid_groups_clusters_and_keeps_values(table: LayerTable) -> None:
+    shown = grid(table, kind="similarity", role="experimental", name="debiased_cka")
+    assert shown.tasks == ("rte", "cb", "sst2", "imdb", "aeslc")
+    assert shown.clusters == ("nli", "nli", "sentiment", "sentiment", "summaries")
+    assert shown.layers == tuple(range(1, 9))  # depth 0 is no layer
+    for i, task in enumerate(shown.tasks):
+        for j, layer in enumerate(shown.layers):
+            (row,) = table.where(
+                task=task, depth=layer, role="experimental", name="debiased_cka", kind="similarity"
+            )
+            assert shown.values[i, j] == row.value
+            assert (shown.lower[i, j], shown.upper[i, j]) == (row.lower, row.upper)
+            assert shown.n[i, j] == row.n
+    assert shown.of_cluster("sentiment").tasks == ("sst2", "imdb")
+    np.testing.assert_array_equal(shown.of_cluster("sentiment").values, shown.values[2:4])
+
+
+def test_grid_keeps_undefined_apart_from_absent_rows() -> None:
+    rows = similarity("experimental", {"a": [0.5, math.nan, 0.7], "b": [0.1]})
+    shown = grid(LayerTable(rows))
+    np.testing.assert_array_equal(shown.values, [[0.5, math.nan, 0.7], [0.1, math.nan, math.nan]])
+    np.testing.assert_array_equal(shown.n, [[50, 50, 50], [50, 0, 0]])
+    assert np.isnan(shown.lower).all()
+
+
+def test_grid_averages_seeds_and_spans_their_intervals() -> None:
+    row = similarity("experimental", {"a": [0.5]})[0]
+    seeds = [
+        replace(row, seed=1, value=0.4, lower=0.3, upper=0.5),
+        replace(row, seed=2, value=0.6, lower=0.5, upper=0.9),
+        replace(row, seed=3, value=math.nan, lower=math.nan, upper=math.nan),
+    ]
+    shown = grid(LayerTable(seeds))
+    assert (shown.values[0, 0], shown.lower[0, 0], shown.upper[0, 0]) == (0.5, 0.3, 0.9)
+
+
+def test_an_empty_grid_has_no_rows_and_no_columns() -> None:
+    shown = grid(LayerTable(), name="accuracy")
+    assert (shown.tasks, shown.layers, shown.values.shape) == ((), (), (0, 0))
+    assert across_tasks(shown.values, 0.5).shape == (0,)
+
+
+@pytest.mark.parametrize("q", [0.0, 0.25, 0.5, 1.0])
+def test_across_tasks_is_numpys_quantile_without_nan(q: float) -> None:
+    values = np.random.default_rng(3).normal(size=(9, 5))
+    values[2, :3] = values[7, 1] = np.nan
+    np.testing.assert_allclose(across_tasks(values, q), np.nanquantile(values, q, axis=0))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [([], ""), ([3], "3"), ([0, 1, 2, 5], "0–2, 5"), ([5, 4, 9], "4–5, 9"), ([1, 3, 5], "1, 3, 5")],
+)
+def test_spans(numbers: list[int], text: str) -> None:
+    assert spans(numbers) == text
+
+
+def test_regions_have_names_only_when_found(regions) -> None:
+    assert region_names(regions) == [("shared", 1, 3), ("transition", 4, 5), ("refinement", 6, 8)]
+    assert region_names(replace(regions, found=False)) == []
+    assert region_names(None) == []
+    two = replace(regions, boundaries=(4,), intervals=((4, 4),), names=("region_1", "region_2"))
+    assert region_names(two) == [("region_1", 1, 4), ("region_2", 5, 8)]
+
+
+def test_numbers_and_sentences_of_a_small_run(selection, regions) -> None:
+    table = LayerTable(
+        [
+            *similarity("pretrained", {"a": [0.9, 0.5, 0.3], "b": [0.7, 0.3, 0.1]}),
+            *similarity("experimental", {"a": [0.9, 0.4, 0.6], "b": [0.7, 0.2, 0.5]}),
+            *probe("task", "accuracy", [0.4, 0.8, 0.7]),
+            *probe("task", "majority", [0.5, 0.5, 0.5]),
+            *probe("task", "control_task_accuracy", [0.5, 0.55, 0.5]),
+            *probe("label", "accuracy", [0.5, 0.6, 0.9], "a"),
+            *probe("label", "accuracy", [0.3, 0.5, 0.4], "b"),
+            *probe("label", "majority", [0.5, 0.5, 0.5], "a"),
+            *probe("label", "majority", [0.6, 0.6, 0.6], "b"),
+        ]
+    )
+    found = summarise(table, regions, selection)
+    assert found.lines == (
+        "Measured: 2 tasks in 1 cluster over 3 layers of the pre-trained and the experimental "
+        "model, compared with 2 control models.",
+        "Task identity: readable from layer 2 of the experimental model (80.0% at layer 2, the "
+        "best; always naming the most frequent task gives 50.0%, a control task 55.0%).",
+        "Labels: the experimental model's probe accuracy, median over 2 tasks, goes from 40.0% at "
+        "layer 1 to 65.0% at layer 3, the best (majority class 55.0%; above it in 1 of 2).",
+        "Similarity to the control models (debiased linear CKA, median over 2 tasks): the "
+        "experimental model goes from 0.80 at layer 1 to 0.55 at layer 3 (lowest: 0.30 at layer "
+        "2); it gains most over the pre-trained model at layer 3 (+0.35; closer in 2 of 2 tasks).",
+        "Regions, by layer: shared 1–3, transition 4–5, refinement 6–8; put the adapter into "
+        "blocks 5–7 (layers 6–8), policy refinement.",
+    )
+    assert (found.n_tasks, found.n_clusters, found.n_layers, found.n_controls) == (2, 1, 3, 2)
+    assert found.roles == (Role.PRETRAINED, Role.EXPERIMENTAL)
+    assert (found.boundaries, found.blocks) == ((3, 5), (5, 6, 7))
+    assert found.gain is not None
+    assert found.gain.value == pytest.approx(0.35)  # the median of 0.3 and 0.4
+    assert [f.role for f in found.similarity] == [Role.EXPERIMENTAL, Role.PRETRAINED]
+
+
+def test_a_full_table_counts_tasks_once(table: LayerTable) -> None:
+    found = summarise(table)
+    assert (found.n_tasks, found.n_clusters, found.n_layers, found.n_controls) == (5, 3, 8, 5)
+    assert [f.role for f in found.labels] == [Role.EXPERIMENTAL, Role.PRETRAINED]
+
+
+def test_interval_decides_what_is_readable() -> None:
+    rows = [
+        *(replace(row, lower=row.value - 0.2) for row in probe("task", "accuracy", [0.6, 0.9])),
+        *probe("task", "majority", [0.5, 0.5]),
+    ]
+    identity = summarise(LayerTable(rows)).identity
+    assert identity is not None
+    assert identity.readable_from == 2
+    never = [replace(row, lower=0.1) if row.name == "accuracy" else row for row in rows]
+    line = summarise(LayerTable(never)).lines[1]
+    assert line.startswith("Task identity: not readable at any layer of the experimental model")
+
+
+def test_labels_skip_undefined_layers() -> None:
+    rows = [
+        *probe("label", "accuracy", [math.nan, 0.6, 0.7], "a"),
+        *probe("label", "majority", [0.5, 0.5, 0.5], "a"),
+    ]
+    (label,) = summarise(LayerTable(rows)).labels
+    assert (label.first_layer, label.first, label.best_layer) == (2, 0.6, 3)
+
+
+def test_a_loss_is_not_called_a_gain() -> None:
+    table = LayerTable(
+        [
+            *similarity("pretrained", {"a": [0.9, 0.8]}),
+            *similarity("experimental", {"a": [0.5, 0.4]}),
+        ]
+    )
+    assert (
+        summarise(table)
+        .lines[3]
+        .endswith("at no layer is it closer to them than the pre-trained model.")
+    )
+
+
+def without(table: LayerTable, **equals: object) -> LayerTable:
+    dropped = set(map(id, table.where(**equals)))
+    return LayerTable(row for row in table if id(row) not in dropped)
+
+
+@pytest.mark.parametrize(
+    ("drop", "line", "says"),
+    [
+        ({"kind": "similarity"}, 0, "without control models"),
+        ({"kind": "similarity"}, 3, "not measured: there are no control models"),
+        ({"role": "experimental"}, 0, "of the pre-trained model, compared"),
+        ({"role": "experimental"}, 3, "no value of the experimental model"),
+        ({"role": "pretrained"}, 3, "no value of the pre-trained model"),
+        ({"target": "task"}, 1, "not probed"),
+        ({"target": "label"}, 2, "not probed"),
+    ],
+)
+def test_lines_say_what_is_missing(table: LayerTable, drop, line: int, says: str) -> None:
+    lines = summarise(without(table, **drop)).lines
+    assert says in lines[line]
+    assert "nan" not in " ".join(lines)
+
+
+def test_undefined_everywhere_is_not_a_number(table: LayerTable) -> None:
+    undefined = LayerTable(replace(row, value=math.nan) for row in table)
+    found = summarise(undefined)
+    assert found.lines[3] == "Similarity to the control models: undefined at every layer."
+    assert (found.identity, found.labels, found.similarity, found.gain) == (None, (), (), None)
+    assert "nan" not in " ".join(found.lines)
+
+
+def test_an_empty_table_gives_five_lines() -> None:
+    lines = summarise(LayerTable()).lines
+    assert len(lines) == 5
+    assert lines[0].startswith("Nothing was measured")
+
+
+@pytest.mark.parametrize(
+    ("has_regions", "found", "has_selection", "line"),
+    [
+        (False, False, False, "Regions: not looked for; no blocks were chosen for an adapter."),
+        (
+            True,
+            False,
+            True,
+            "Regions: none found, as the curves give no evidence that the layers split; put the "
+            "adapter into blocks 5–7 (layers 6–8), policy refinement.",
+        ),
+        (
+            True,
+            True,
+            False,
+            "Regions, by layer: shared 1–3, transition 4–5, refinement 6–8; no blocks were chosen "
+            "for an adapter.",
+        ),
+    ],
+)
+def test_placement_line(
+    regions, selection, has_regions: bool, found: bool, has_selection: bool, line: str
+) -> None:
+    shown = replace(regions, found=found) if has_regions else None
+    assert summarise(LayerTable(), shown, selection if has_selection else None).lines[4] == line

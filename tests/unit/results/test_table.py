@@ -1,0 +1,103 @@
+import math
+from dataclasses import astuple, replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from taskdepth.errors import ResultsError
+from taskdepth.results.table import SCHEMA, SCHEMA_VERSION, LayerTable, Row
+
+PROBE = Row("m", "experimental", "rte", "nli", 2, "probe", "accuracy", 0.75, 40, target="label")
+SIMILARITY = Row(
+    "m", "pretrained", "cb", "nli", 5, "similarity", "debiased_cka", -0.01, 56,
+    lower=-0.05, upper=0.03, seed=1337, reference="control",
+)  # fmt: skip
+
+
+def test_round_trip_keeps_every_column_none_and_nan(tmp_path: Path) -> None:
+    undefined = replace(SIMILARITY, depth=0, value=math.nan, lower=math.nan, upper=None)
+    LayerTable([PROBE, SIMILARITY, undefined]).write(tmp_path / "layers.parquet")
+    first, second, third = LayerTable.read(tmp_path / "layers.parquet")
+    assert (first, second) == (PROBE, SIMILARITY)
+    assert math.isnan(third.value)
+    assert third.lower is not None
+    assert math.isnan(third.lower)
+    assert replace(third, value=0.0, lower=0.0) == replace(undefined, value=0.0, lower=0.0)
+
+
+def test_file_has_the_declared_columns_and_version(tmp_path: Path) -> None:
+    path = tmp_path / "layers.parquet"
+    LayerTable().write(path)
+    assert len(LayerTable.read(path)) == 0
+    assert pq.read_schema(path).equals(SCHEMA, check_metadata=True)
+    assert SCHEMA.metadata[b"taskdepth.layers.schema"].decode() == SCHEMA_VERSION
+    assert len(SCHEMA.names) == len(astuple(PROBE))
+
+
+def test_folder_named_like_a_partition_adds_no_column(tmp_path: Path) -> None:
+    path = tmp_path / "model=tiny" / "layers.parquet"
+    LayerTable([PROBE]).write(path)
+    assert list(LayerTable.read(path)) == [PROBE]
+
+
+def write_other_version(path: Path) -> None:
+    metadata = {"taskdepth.layers.schema": "0"}
+    pq.write_table(LayerTable([PROBE]).to_arrow().replace_schema_metadata(metadata), path)
+
+
+def write_without_metadata(path: Path) -> None:
+    pq.write_table(LayerTable([PROBE]).to_arrow().replace_schema_metadata(None), path)
+
+
+def write_fewer_columns(path: Path) -> None:
+    pq.write_table(LayerTable([PROBE]).to_arrow().drop_columns(["seed"]), path)
+
+
+def write_another_table(path: Path) -> None:
+    pq.write_table(pa.table({"x": [1]}), path)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda path: None, "run probe.py first"),
+        (lambda path: path.write_bytes(b"not parquet"), "not a readable Parquet file"),
+        (lambda path: path.write_bytes(b""), "not a readable Parquet file"),
+        (write_other_version, "schema 0; this version reads 1"),
+        (write_without_metadata, "schema none; this version reads 1"),
+        (write_fewer_columns, "this version reads 1"),
+        (write_another_table, "schema none"),
+    ],
+)
+def test_damaged_files_are_named(tmp_path: Path, spoil, message: str) -> None:
+    path = tmp_path / "layers.parquet"
+    spoil(path)
+    with pytest.raises(ResultsError, match=message):
+        LayerTable.read(path)
+
+
+def test_a_failed_write_leaves_the_old_table(tmp_path: Path) -> None:
+    path = tmp_path / "layers.parquet"
+    LayerTable([PROBE]).write(path)
+    with pytest.raises(pa.ArrowInvalid):
+        LayerTable([replace(PROBE, depth="three")]).write(path)  # type: ignore[arg-type]
+    assert list(LayerTable.read(path)) == [PROBE]
+    assert [p.name for p in tmp_path.iterdir()] == ["layers.parquet"]
+
+
+def test_where_unique_and_sum() -> None:
+    table = LayerTable([SIMILARITY]) + LayerTable([PROBE])
+    assert list(table.where(kind="probe", depth=2)) == [PROBE]
+    assert list(table.where(target=None)) == [SIMILARITY]
+    assert len(table.where(kind="probe", depth=5)) == 0
+    assert table.unique("task") == ["cb", "rte"]
+    assert table.unique("reference") == ["control"]
+    assert table.n_blocks == 5
+    assert LayerTable().n_blocks == 0
+
+
+def test_where_refuses_an_unknown_column() -> None:
+    with pytest.raises(ResultsError, match="layer"):
+        LayerTable([PROBE]).where(layer=2)
