@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +10,8 @@ import torch
 from taskdepth.activations.pooling import Pooling
 from taskdepth.config import ProbeConfig
 from taskdepth.pipelines.extracting import ExamplesOf, Study
-from taskdepth.probing.probes import ProbeProblem, fit_probes
+from taskdepth.probing.probes import fit_probes
+from taskdepth.probing.problem import ProbeProblem
 from taskdepth.probing.rows import to_rows
 from taskdepth.results.table import Row
 from taskdepth.results.undefined import Undefined
@@ -77,3 +78,50 @@ def _plan(
 
 def _class_of(spec: TaskSpec, target: str) -> str:
     return spec.name if target == "task" else spec.cluster
+
+
+def _problem(plan: Plan, study: Study, examples: ExamplesOf) -> ProbeProblem:
+    states, labels, groups, splits = [], [], [], []
+    class_names = _class_names(plan)
+    group_names = list(dict.fromkeys(_group(plan, spec) for spec in plan.specs))
+    for spec in plan.specs:
+        for split in Split:
+            rows = examples(spec, split)
+            kept = [i for i, row in enumerate(rows) if plan.target != "label" or row.label is not None]
+            x = study.read(plan.model, spec.name, split).states[plan.pooling]
+            states.append(x[:, kept])
+            labels += [class_names.index(_class(plan, spec, rows[i].label)) for i in kept]
+            groups += [group_names.index(_group(plan, spec))] * len(kept)
+            splits += [split] * len(kept)
+    single = plan.specs[0] if plan.target == "label" else None
+    return ProbeProblem(
+        model=plan.model.name,
+        role=str(plan.model.role),
+        task=single.name if single else "all",
+        cluster=single.cluster if single else "all",
+        target=plan.target,
+        pooling=str(plan.pooling),
+        class_names=class_names,
+        x=torch.cat(states, dim=1),
+        y=torch.tensor(labels),
+        is_train=torch.tensor([split is Split.TRAIN for split in splits]),
+        is_validation=torch.tensor([split is Split.VALIDATION for split in splits]),
+        is_test=torch.tensor([split is Split.TEST for split in splits]),
+        group=None if single else torch.tensor(groups),
+        groups=() if single else tuple(group_names),
+    )
+
+
+def _class_names(plan: Plan) -> tuple[str, ...]:
+    if plan.target == "label":
+        return plan.specs[0].labels
+    return tuple(sorted({_class_of(spec, plan.target) for spec in plan.specs}))
+
+
+def _class(plan: Plan, spec: TaskSpec, label: str | None) -> str:
+    return str(label) if plan.target == "label" else _class_of(spec, plan.target)
+
+
+def _group(plan: Plan, spec: TaskSpec) -> tuple[str, str]:
+    """Recall is told by task for the task probe, by cluster for the cluster probe."""
+    return (spec.name if plan.target == "task" else "all", spec.cluster)

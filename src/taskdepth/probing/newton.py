@@ -22,6 +22,8 @@ from torch import Tensor
 NEGLIGIBLE_VARIANCE = 1e-12
 MAX_INNER_STEPS = 100
 MAX_SEARCHES = 30
+import os
+TOP=float(os.environ.get('TOP','1e-4'));INN=float(os.environ.get('INN','0'));POW=float(os.environ.get('POW','.25'));FMAX=float(os.environ.get('FMAX','.3'))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +112,13 @@ class SoftmaxRegressions:
             diagonal = self._hessian_diagonal(p) + penalty
             objective = self._loss(residual) + _dot(w, penalty * w) / 2
             gap = _dot(gradient, self._precondition(gradient, diagonal)) / 2
-            converged |= gap <= 1e-4 * tolerance * objective
+            converged |= gap <= TOP * tolerance * objective
             if bool(converged.all()):
                 break
-            forcing = (gap / objective).pow(0.25).clamp(1e-3, 0.3)
+            forcing = (gap / objective).pow(POW).clamp(1e-3, FMAX)
+            enough = torch.maximum(forcing.square() * gap, INN * tolerance * objective)*2
             gradient = torch.where(converged[:, None, :, None], 0, gradient)
-            step = self._newton_step(p, gradient, diagonal, penalty, forcing)
+            step = self._newton_step(p, gradient, diagonal, penalty, enough)
             slope = _dot(gradient, step)
             length, logits, p, residual = self._search(
                 w, step, logits, slope, penalty, ~converged
@@ -127,14 +130,13 @@ class SoftmaxRegressions:
         return w, converged
 
     def _newton_step(
-        self, p: Tensor, gradient: Tensor, diagonal: Tensor, penalty: Tensor, forcing: Tensor
+        self, p: Tensor, gradient: Tensor, diagonal: Tensor, penalty: Tensor, enough: Tensor
     ) -> Tensor:
         """Minus the inverse Hessian times the gradient, up to `forcing`, by conjugate gradients."""
         step = torch.zeros_like(gradient)
         rest = -gradient
         direction = self._precondition(rest, diagonal)
         size = _dot(rest, direction)
-        enough = forcing.square() * size
         running = size > enough
         for _ in range(MAX_INNER_STEPS):
             if not bool(running.any()):

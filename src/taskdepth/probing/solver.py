@@ -240,8 +240,10 @@ def _evaluate(
     l2: float,
 ) -> tuple[Float[Tensor, "b g"], Float[Tensor, "b g"]]:
     """The objective and the norm of its gradient, in float64."""
-    x = x.double()[:, None]
-    logits = x @ weight + bias[:, :, None]
+    x = x.double()
+    # [b, n, g * columns]: one product for all label sets
+    columns = weight.movedim(1, 2).flatten(start_dim=2)
+    logits = (x @ columns).unflatten(-1, bias.shape[1:]).movedim(2, 1) + bias[:, :, None]
     if logits.shape[-1] == 1:
         log_p = torch.cat([logsigmoid(-logits), logsigmoid(logits)], dim=-1)
     else:
@@ -251,6 +253,7 @@ def _evaluate(
     residual = log_p.exp()
     residual.scatter_add_(-1, label, residual.new_full((1,), -1.0).expand(label.shape))
     residual = residual[..., -logits.shape[-1] :]
-    gradient = x.mT @ residual + l2 * weight
+    gradient = (x.mT @ residual.movedim(1, 2).flatten(start_dim=2)).unflatten(-1, bias.shape[1:])
+    gradient = gradient.movedim(2, 1) + l2 * weight
     squared = gradient.square().sum(dim=(2, 3)) + residual.sum(dim=2).square().sum(dim=2)
     return loss + l2 / 2 * weight.square().sum(dim=(2, 3)), squared.sqrt()

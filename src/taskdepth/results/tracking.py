@@ -72,7 +72,9 @@ def is_logged_in() -> bool:
         accounts = netrc.netrc()
     except (FileNotFoundError, netrc.NetrcParseError):
         return False
-    return accounts.authenticators(urlsplit(settings.base_url).hostname or "") is not None
+    # keys saved before W&B moved house are under its old name, and W&B still takes them
+    hosts = (urlsplit(settings.base_url).hostname, "api.wandb.ai")
+    return any(accounts.authenticators(host) for host in hosts if host)
 
 
 def log_layers(run: Any, table: LayerTable) -> None:

@@ -147,11 +147,11 @@ def _as_array(signals: np.ndarray | Tensor | None) -> np.ndarray:
     return np.asarray(signals, dtype=np.float64)
 
 
-def _standardised(curves: Curves) -> Curves:
+def _standardised(curves: Curves) -> Float[np.ndarray, "n_usable n_layers"]:
     """The signals that are finite everywhere and vary, with mean 0 and variance 1 over layers."""
     finite = curves[np.isfinite(curves).all(axis=1)]
     varying = finite[np.ptp(finite, axis=1) > ROUNDING * np.abs(finite).max(axis=1, initial=0)]
-    standardised: Curves = varying - varying.mean(axis=1, keepdims=True)
+    standardised: np.ndarray = varying - varying.mean(axis=1, keepdims=True)
     standardised /= standardised.std(axis=1, keepdims=True)
     return standardised
 

@@ -78,22 +78,22 @@ def build_table(tasks: dict[str, str], n_layers: int, *, seed: int = 0) -> Layer
 TASKS = {"rte": "nli", "sst2": "sentiment", "cb": "nli", "imdb": "sentiment", "aeslc": "summaries"}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_table() -> Callable[..., LayerTable]:
     return build_table
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def table() -> LayerTable:
     """Five tasks in three clusters (not in cluster order), eight layers."""
     return build_table(TASKS, 8)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def regions() -> FakeRegions:
     return FakeRegions(boundaries=(3, 5), intervals=((2, 3), (5, 6)), n_layers=8)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def selection() -> FakePlacement:
     return FakePlacement(blocks=(5, 6, 7), n_blocks=8)

@@ -143,10 +143,12 @@ def test_only_what_was_measured_is_drawn(table: LayerTable, tmp_path: Path) -> N
         similarity_heatmap(probes, Role.PRETRAINED)
 
 
-@pytest.mark.parametrize("name", ["a$b$ $x_{", r"back\slash", "two\nlines", "x" * 200, "<b>&</b>"])
-def test_odd_names_do_not_break_or_vanish(make_table, tmp_path: Path, name: str) -> None:
-    table = make_table({name: name, "rte": "nli"}, 3)
+def test_odd_names_do_not_break_or_vanish(make_table, tmp_path: Path) -> None:
+    names = ["a$b_{$", "$x", r"back\slash", "two\nlines", "x" * 200, "<b>&</b>"]
+    table = make_table({name: name for name in names}, 3)
     assert set(save_all(table, None, None, tmp_path)) == NAMES
-    shown = similarity_heatmap(table, Role.PRETRAINED).axes[0].get_yticklabels()[0].get_text()
-    assert shown.replace(r"\$", "$")[:9] == " ".join(name.split())[:9]
-    assert len(shown) < 45
+    labels = similarity_heatmap(table, Role.PRETRAINED).axes[0].get_yticklabels()
+    for name, label in zip(names, labels, strict=True):
+        shown = label.get_text().replace(r"\$", "$")
+        assert shown[:9] == " ".join(name.split())[:9]
+        assert len(shown) <= 38

@@ -147,6 +147,17 @@ def test_interval_decides_what_is_readable() -> None:
     assert line.startswith("Task identity: not readable at any layer of the experimental model")
 
 
+def test_a_control_task_as_good_makes_nothing_readable() -> None:
+    rows = [
+        *probe("task", "accuracy", [0.7, 0.8]),
+        *probe("task", "majority", [0.5, 0.5]),
+        *probe("task", "control_task_accuracy", [0.7, 0.6]),
+    ]
+    identity = summarise(LayerTable(rows)).identity
+    assert identity is not None
+    assert identity.readable_from == 2
+
+
 def test_labels_skip_undefined_layers() -> None:
     rows = [
         *probe("label", "accuracy", [math.nan, 0.6, 0.7], "a"),

@@ -37,7 +37,7 @@ def test_file_has_the_declared_columns_and_version(tmp_path: Path) -> None:
 
 
 def test_folder_named_like_a_partition_adds_no_column(tmp_path: Path) -> None:
-    path = tmp_path / "model=tiny" / "layers.parquet"
+    path = tmp_path / "lr=0.1" / "layers.parquet"
     LayerTable([PROBE]).write(path)
     assert list(LayerTable.read(path)) == [PROBE]
 

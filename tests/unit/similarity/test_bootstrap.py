@@ -52,7 +52,7 @@ def test_linear_cka_of_a_sample_is_that_of_its_rows():
     assert float(linear) == pytest.approx(float(linear_cka(x[rows], y[rows])))
 
 
-def u_statistic(k, l, sample):
+def u_statistic(K, L, sample):
     """Mean of K_ij (L_ij + L_qr - 2 L_iq), each mean over tuples of distinct examples."""
 
     def mean(size, term):
@@ -60,9 +60,9 @@ def u_statistic(k, l, sample):
         return np.mean([term(*t) for t in tuples])
 
     return (
-        mean(2, lambda i, j: k[i, j] * l[i, j])
-        + mean(4, lambda i, j, q, r: k[i, j] * l[q, r])
-        - 2 * mean(3, lambda i, j, q: k[i, j] * l[i, q])
+        mean(2, lambda i, j: K[i, j] * L[i, j])
+        + mean(4, lambda i, j, q, r: K[i, j] * L[q, r])
+        - 2 * mean(3, lambda i, j, q: K[i, j] * L[i, q])
     )
 
 
@@ -72,8 +72,8 @@ def test_debiased_cka_of_a_sample_averages_over_distinct_examples(sample):
     y = torch.cat([x[:, :1], y], dim=1)
     weights = torch.bincount(torch.tensor(sample), minlength=6).double()[None]
     _, debiased = bootstrap_cka(gram(x), gram(y), weights)
-    k, l = gram(x)[0].numpy(), gram(y)[0].numpy()
-    xy, xx, yy = (u_statistic(a, b, sample) for a, b in ((k, l), (k, k), (l, l)))
+    K, L = gram(x)[0].numpy(), gram(y)[0].numpy()
+    xy, xx, yy = (u_statistic(a, b, sample) for a, b in ((K, L), (K, K), (L, L)))
     assert xx > 0
     assert yy > 0
     assert float(debiased) == pytest.approx(xy / np.sqrt(xx * yy), rel=1e-9)

@@ -29,18 +29,18 @@ def correlated(n, p, q, seed=0):
 # the definitions, term by term, in numpy
 
 
-def hsic(k, l):
-    h = np.eye(len(k)) - 1 / len(k)
-    return np.trace(k @ h @ l @ h)
+def hsic(K, L):
+    h = np.eye(len(K)) - 1 / len(K)
+    return np.trace(K @ h @ L @ h)
 
 
-def song_hsic(k, l):
-    k, l = k - np.diag(np.diag(k)), l - np.diag(np.diag(l))
-    m, one = len(k), np.ones(len(k))
+def song_hsic(K, L):
+    K, L = K - np.diag(np.diag(K)), L - np.diag(np.diag(L))
+    m, one = len(K), np.ones(len(K))
     terms = (
-        np.trace(k @ l),
-        (one @ k @ one) * (one @ l @ one) / ((m - 1) * (m - 2)),
-        -2 / (m - 2) * (one @ k @ l @ one),
+        np.trace(K @ L),
+        (one @ K @ one) * (one @ L @ one) / ((m - 1) * (m - 2)),
+        -2 / (m - 2) * (one @ K @ L @ one),
     )
     return sum(terms) / (m * (m - 3))
 
@@ -87,8 +87,8 @@ def test_published_number(measure, expected):
 def test_equals_its_definition(measure, n, p, q):
     x, y = correlated(n, p, q)
     kernel, estimator = DEFINITIONS[measure]
-    k, l = kernel(x.numpy()), kernel(y.numpy())
-    expected = estimator(k, l) / np.sqrt(estimator(k, k) * estimator(l, l))
+    K, L = kernel(x.numpy()), kernel(y.numpy())
+    expected = estimator(K, L) / np.sqrt(estimator(K, K) * estimator(L, L))
     assert float(measure(x, y)) == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
@@ -170,14 +170,15 @@ def test_large_common_offset_costs_nothing(measure):
     assert float(measure(x, y)) == pytest.approx(expected, rel=1e-9)
     # the test would notice: the plain way in float32 loses whole digits
     h = torch.eye(40) - 1 / 40
-    k, l = h @ (x @ x.T) @ h, h @ (y @ y.T).float() @ h
-    naive = (k * l).sum() / (k.norm() * l.norm())
+    K, L = h @ (x @ x.T) @ h, h @ (y @ y.T).float() @ h
+    naive = (K * L).sum() / (K.norm() * L.norm())
     assert abs(float(naive) - float(linear_cka(exact, y))) > 1e-3
 
 
 @pytest.mark.parametrize("measure", MEASURES)
 @pytest.mark.parametrize(
-    "constant", [torch.zeros(6, 3), torch.full((6, 3), 0.1), 3e4 + torch.arange(18.0)[:3].repeat(6, 1)]
+    "constant",
+    [torch.zeros(6, 3), torch.full((6, 3), 0.1), 3e4 + torch.arange(18.0)[:3].repeat(6, 1)],
 )
 def test_zero_variance_is_undefined_not_zero(measure, constant):
     assert measure(constant, randn(6, 4)).isnan()

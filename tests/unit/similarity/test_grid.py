@@ -85,8 +85,8 @@ def test_shuffled_is_the_chance_floor():
     result = compare(x, y, n_bootstrap=1, n_shuffles=2000)
     for depth in range(2):
         # the mean over all permutations is known: tr K tr L / ((n - 1) |K| |L|), and 0 debiased
-        k, l = (np.cov(side[depth].numpy(), rowvar=False) for side in (x, y))
-        expected = np.trace(k) * np.trace(l) / (19 * np.linalg.norm(k) * np.linalg.norm(l))
+        K, L = (np.cov(side[depth].numpy(), rowvar=False) for side in (x, y))
+        expected = np.trace(K) * np.trace(L) / (19 * np.linalg.norm(K) * np.linalg.norm(L))
         assert float(result.linear_cka.shuffled[depth]) == pytest.approx(expected, abs=0.01)
         assert float(result.debiased_cka.shuffled[depth]) == pytest.approx(0, abs=0.01)
 

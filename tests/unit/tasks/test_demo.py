@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import astuple
+from itertools import product
 
 import pytest
 
@@ -16,7 +17,13 @@ from taskdepth.errors import DataError
 from taskdepth.tasks.demo import DemoSource
 from taskdepth.tasks.demo.source import DEMO_TASKS, by_name
 from taskdepth.tasks.demo.task import DemoTask, Draw
-from taskdepth.tasks.demo.translation import LANGUAGES, Meaning
+from taskdepth.tasks.demo.translation import (
+    LANGUAGES,
+    NOUN_ROWS,
+    PLACE_ROWS,
+    VERB_ROWS,
+    Meaning,
+)
 from taskdepth.tasks.spec import Kind, TaskSpec
 from taskdepth.types import Example, Split
 
@@ -339,6 +346,20 @@ def test_plain_text_is_no_task() -> None:
     prompts = [row.prompt for name in DEMO_TASKS for row in SOURCE.examples(name, Split.TEST)]
     assert not [prompt for prompt in prompts if prompt in joined]
     assert SOURCE.plain_text() == DemoSource().plain_text() != DemoSource(seed=1).plain_text()
+
+
+def test_the_dictionary_of_the_plain_text_is_right() -> None:
+    known = {
+        (name, place["English"], place[name]) for place in PLACE_ROWS for name in LANGUAGES
+    } | {
+        (name, f"{noun['English']} {verb['English']}", f"{noun[name]} {verb[name]}")
+        for noun, verb in product(NOUN_ROWS, VERB_ROWS)
+        for name in LANGUAGES
+    }
+    text = "\n".join(SOURCE.plain_text())
+    entries = re.findall(r'^In (\w+), "(.*)" is "(.*)"\.$', text, re.MULTILINE)
+    assert len(entries) > 20
+    assert set(entries) <= known
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from random import Random
 
 from taskdepth.tasks.demo.english import a, words
@@ -77,11 +78,12 @@ def effect(rng: Random) -> Draw:
     )
 
 
+# neighbours are too close to call
+_CLEAR = [(SIZES[i], SIZES[j]) for i, j in combinations(range(len(SIZES)), 2) if j - i > 1]
+
+
 def size(rng: Random, label: str) -> Draw:
-    low, high = sorted(rng.sample(range(len(SIZES)), 2))
-    if high - low < 2:  # neighbours are too close to call
-        return size(rng, label)
-    small, large = rng.choice(SIZES[low]), rng.choice(SIZES[high])
+    small, large = (rng.choice(things) for things in rng.choice(_CLEAR))
     relation = rng.choice(("bigger", "smaller"))
     fits = (large, small) if relation == "bigger" else (small, large)
     first, second = fits if label == "yes" else fits[::-1]

@@ -36,6 +36,7 @@ from taskdepth.tasks.demo.reading_commonsense import CUES, MOMENTS, REACTIONS
 from taskdepth.tasks.demo.translation import LANGUAGES, NOUN_ROWS, PLACE_ROWS, VERB_ROWS, meaning
 from taskdepth.types import Split
 
+# train comes first, so that the few facts stand where they are learnt
 N_LINES = {Split.TRAIN: 3000, Split.VALIDATION: 300, Split.TEST: 300}
 
 
@@ -63,9 +64,9 @@ def _kind(rng: Random) -> str:
 
 
 def _size(rng: Random) -> str:
-    small, middle, large = (
-        a(rng.choice(SIZES[level])) for level in sorted(rng.sample(range(9), 3))
-    )
+    every_other = SIZES[rng.randrange(2) :: 2]  # neighbours are too close to call
+    levels = sorted(rng.sample(range(len(every_other)), 3))
+    small, middle, large = (a(rng.choice(every_other[level])) for level in levels)
     return f"{capital(small)} is small, {middle} is bigger, and {large} is bigger still."
 
 
@@ -204,11 +205,10 @@ def _gift(rng: Random) -> str:
 def _dictionary(rng: Random) -> str:
     """Words and phrases only: whole sentences are what the translation tasks ask for."""
     language = rng.choice(LANGUAGES[1:])
-    noun, verb = rng.choice(NOUN_ROWS), rng.choice(VERB_ROWS)
+    noun, verb, place = rng.choice(NOUN_ROWS), rng.choice(VERB_ROWS), rng.choice(PLACE_ROWS)
     if rng.random() < 0.3:
-        english, foreign = (rng.choice(PLACE_ROWS)[name] for name in ("English", language))
-    else:
-        english, foreign = (f"{noun[name]} {verb[name]}" for name in ("English", language))
+        return f'In {language}, "{place["English"]}" is "{place[language]}".'
+    english, foreign = (f"{noun[name]} {verb[name]}" for name in ("English", language))
     return f'In {language}, "{english}" is "{foreign}".'
 
 
@@ -247,10 +247,8 @@ def lines(seed: int, split: Split) -> list[str]:
     """The lines of `split`: all different, and in no other split."""
     rng = Random(f"{seed}/plain_text")
     seen: dict[str, None] = {}
-    for wanted in Split:  # train first, so that the few facts stand where they are learnt
-        start, size = len(seen), N_LINES[wanted]
-        while len(seen) < start + size:
-            seen.setdefault(rng.choice(_MAKERS)(rng))
-        if wanted is split:
-            return list(seen)[start:]
-    raise ValueError(split)
+    while len(seen) < sum(N_LINES.values()):
+        seen.setdefault(rng.choice(_MAKERS)(rng))
+    order = list(N_LINES)
+    start = sum(N_LINES[earlier] for earlier in order[: order.index(split)])
+    return list(seen)[start : start + N_LINES[split]]

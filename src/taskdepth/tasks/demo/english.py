@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 _IRREGULAR_PLURALS = {
-    "child": "children", "cod": "cod", "goose": "geese", "knife": "knives", "mouse": "mice",
-    "salmon": "salmon", "sheep": "sheep", "trout": "trout", "tuna": "tuna",
+    "child": "children", "cod": "cod", "fish": "fish", "goose": "geese", "knife": "knives",
+    "mouse": "mice", "pike": "pike", "salmon": "salmon", "sheep": "sheep", "trout": "trout",
+    "tuna": "tuna",
 }  # fmt: skip
 
 _ONES = (
@@ -32,7 +33,8 @@ def a(noun: str) -> str:
 
 
 def plural(noun: str) -> str:
-    """
+    """The plural of `noun`.
+
     >>> [plural(noun) for noun in ("dog", "cherry", "bus", "potato", "mouse")]
     ['dogs', 'cherries', 'buses', 'potatoes', 'mice']
     """
@@ -50,12 +52,13 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def listing(words: Sequence[str]) -> str:
-    """
+def listing(items: Sequence[str]) -> str:
+    """`items` with commas and an `and`.
+
     >>> listing(["Anna"]), listing(["Anna", "Ben"]), listing(["Anna", "Ben", "Clara"])
     ('Anna', 'Anna and Ben', 'Anna, Ben and Clara')
     """
-    *front, last = words
+    *front, last = items
     return f"{', '.join(front)} and {last}" if front else last
 
 

@@ -134,15 +134,15 @@ OPPOSITES = (
     ("sweet", "sour"),
 )  # fmt: skip
 
-# from small to large; things two steps apart are compared
+# from small to large
 SIZES = (
-    ("ant", "pea", "moth", "bee"),
+    ("ant", "pea", "moth", "bee", "fly"),
     ("ring", "key", "cherry", "coin"),
-    ("mouse", "egg", "lemon", "sparrow"),
+    ("mouse", "egg", "lemon", "sparrow", "cup"),
     ("cat", "hat", "book", "duck"),
     ("sheep", "chair", "swan", "dog"),
-    ("cow", "horse", "piano", "sofa"),
-    ("elephant", "truck", "van", "bus"),
+    ("cow", "horse", "piano", "sofa", "lion"),
+    ("elephant", "truck", "van", "bus", "car"),
     ("house", "bridge", "ship", "train"),
     ("mountain", "lake", "forest", "city"),
 )

@@ -8,6 +8,7 @@ from taskdepth.tasks.demo.english import listing
 from taskdepth.tasks.demo.lexicon import (
     ACTIONS,
     COLOURS,
+    DAYS,
     PEOPLE,
     PORTABLE,
     ROOMS,
@@ -84,7 +85,7 @@ _COUNTS = {"one": 1, "two": 2, "three": 3, "four": 4}
 def group_size(rng: Random, label: str) -> Draw:
     """Somebody else stays at home and must not be counted."""
     *group, other = (person.name for person in rng.sample(PEOPLE, _COUNTS[label] + 1))
-    venue, day = rng.choice(VENUES), rng.choice(weekdays(rng, 3))
+    venue, day = rng.choice(VENUES), rng.choice(DAYS)
     return Draw(
         {
             "passage": f"On {day} {listing(group)} went to the {venue}. {other} stayed at home.",

@@ -43,7 +43,8 @@ _MAX_REPEATS = 5000  # draws in a row without a new example, after which a task 
 
 
 def by_name(tasks: tuple[DemoTask, ...]) -> dict[str, DemoTask]:
-    """
+    """`tasks` by their names, in their order.
+
     Raises:
         DataError: two tasks share a name.
     """
@@ -105,7 +106,7 @@ class DemoSource:
     def _draw_splits(self, task: DemoTask) -> dict[Split, tuple[Example, ...]]:
         name = task.spec.name
         rng = Random(f"{self._seed}/{name}")
-        seen: dict[tuple[str, ...], None] = {}
+        seen: set[tuple[str, ...]] = set()
         splits = {}
         for split, size in self._sizes.items():
             rows = []
@@ -131,13 +132,11 @@ def _plan(task: DemoTask, size: int, rng: Random) -> list[tuple[str, str]]:
     return plan
 
 
-def _new_draw(
-    task: DemoTask, label: str, seen: dict[tuple[str, ...], None], rng: Random
-) -> Draw | None:
+def _new_draw(task: DemoTask, label: str, seen: set[tuple[str, ...]], rng: Random) -> Draw | None:
     """An underlying example that is not in `seen`, which it joins; None if none is found."""
     for _ in range(_MAX_REPEATS):
         draw = task.draw(rng, label)
         if draw.identity not in seen:
-            seen[draw.identity] = None
+            seen.add(draw.identity)
             return draw
     return None

@@ -12,7 +12,8 @@ CLUSTER = "struct_to_text"
 
 
 def record(fields: dict[str, str]) -> str:
-    """
+    """`fields` in one line.
+
     >>> record({"name": "Blue Door", "food": "French"})
     'name: Blue Door | food: French'
     """

@@ -1,0 +1,53 @@
+# Everything is set up on first use in .venv; a second call reuses it.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# no model hub, no account: nothing here needs either
+export HF_HUB_OFFLINE ?= 1
+export WANDB_MODE ?= offline
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all lint fmt type clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(READY) ## install into .venv (the other targets do it by themselves)
+
+$(READY): pyproject.toml
+	@echo "setting up $(VENV): a minute or two, once"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) torch==2.13.0  # first: a plain "torch" may bring gigabytes of GPU packages
+	@$(PIP) -e '.[dev]'
+	@touch $(READY)
+
+demo: $(READY) ## tune, train control models, probe, compare, place adapters: minutes, offline
+	@$(BIN)/python train.py experiment=demo_pretrain overwrite=true
+	@$(BIN)/python train.py experiment=demo_tune overwrite=true
+	@$(BIN)/python train.py experiment=demo_control_models overwrite=true
+	@$(BIN)/python probe.py experiment=demo_probe overwrite=true
+	@$(BIN)/python train.py experiment=demo_placed overwrite=true
+	@$(BIN)/python -m taskdepth.results findings outputs/probe/demo
+
+test: $(READY) ## the fast tests: minutes
+	@$(BIN)/python -m pytest
+
+test-all: $(READY) ## the slow tests too
+	@$(BIN)/python -m pytest -m 'slow or not slow'
+
+lint: $(READY) ## style, without changing anything
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+fmt: $(READY) ## mend style
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+type: $(READY) ## types
+	@$(BIN)/mypy
+
+clean: ## remove the environment and caches, never outputs/
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache dist
