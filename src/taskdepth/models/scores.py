@@ -34,6 +34,10 @@ class TaskMean(Metric):
     def compute(self) -> Float[Tensor, " n_tasks"]:
         return self.total / self.weight  # 0 / 0 is NaN: undefined is not zero
 
+    def by_task(self) -> list[float]:
+        """The means as numbers."""
+        return self.compute().reshape(-1).tolist()  # torchmetrics makes one task a scalar
+
     def overall(self) -> Float[Tensor, ""]:
         """The mean over tasks that have a value, every task counting the same."""
         return self.compute().nanmean()

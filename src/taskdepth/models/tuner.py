@@ -164,7 +164,7 @@ class InstructionTuner(lightning.LightningModule):
         """The scores of the last validation, by task; a score that a task does not have is left out."""
         by_task: dict[str, dict[str, float]] = {name: {} for name in self.task_names}
         for score, metric in self._scores().items():
-            for task, value in zip(self.task_names, metric.compute().tolist(), strict=True):
+            for task, value in zip(self.task_names, metric.by_task(), strict=True):
                 if not math.isnan(value):
                     by_task[task][score] = value
         return by_task

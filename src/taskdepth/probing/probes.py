@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import lightning
 import torch
 from jaxtyping import Bool, Float, Int
-from lightning.pytorch.callbacks import TQDMProgressBar
+from rich.progress import track
 from torch import Tensor, nn
 from torchmetrics.functional.classification import multiclass_accuracy
 
@@ -87,8 +87,8 @@ class LinearProbes(lightning.LightningModule):
         # Lightning asks for a parameter that trains; the solver's weights live in its fits
         self._unused = nn.Parameter(torch.zeros(()))
 
-    def configure_optimizers(self) -> None:
-        return None
+    def configure_optimizers(self) -> list[Any]:
+        return []  # the solver is the optimizer
 
     def training_step(self, problem: ProbeProblem, batch_idx: int) -> None:
         y = self._with_control_task(problem)
@@ -221,30 +221,22 @@ def fit_probes(
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,
-        enable_progress_bar=progress,
-        callbacks=[_ProgressBar()] if progress else [],
+        enable_progress_bar=False,
     )
-    trainer.fit(probes, _Loader(problems))
+    trainer.fit(probes, _Loader(problems, progress))
     return probes.results
 
 
-class _ProgressBar(TQDMProgressBar):
-    """Counts problems."""
-
-    def init_train_tqdm(self) -> Any:
-        bar = super().init_train_tqdm()
-        bar.set_description("probe")
-        return bar
-
-
 class _Loader:
-    """One problem after the other."""
+    """One problem after the other, with progress."""
 
-    def __init__(self, problems: Problems) -> None:
+    def __init__(self, problems: Problems, progress: bool) -> None:
         self._problems = problems
+        self._progress = progress
 
     def __len__(self) -> int:
         return len(self._problems)
 
-    def __iter__(self) -> Any:
-        return (self._problems[i] for i in range(len(self._problems)))
+    def __iter__(self) -> Iterator[ProbeProblem]:
+        for index in track(range(len(self)), "probe", disable=not self._progress):
+            yield self._problems[index]

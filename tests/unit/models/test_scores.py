@@ -16,3 +16,9 @@ def test_means_by_task_weighted_and_undefined() -> None:
     metric.reset()
     metric.update(torch.tensor([], dtype=torch.int64), torch.tensor([]))
     assert math.isnan(float(metric.overall()))
+
+
+def test_one_task_is_still_a_list() -> None:
+    metric = TaskMean(1)
+    metric.update(torch.tensor([0]), torch.tensor([3.0]))
+    assert metric.by_task() == [3.0]
