@@ -67,7 +67,7 @@ def test_validation_chooses_and_prefers_the_larger_l2() -> None:
     assert (result.l2[2:] <= 1e6).all()
     (flat,) = solved(problem(x=torch.zeros(1, N, D)), l2s=(1.0, 50.0, 2.0))
     assert flat.l2.tolist() == [50.0], "all the same: the largest"
-    assert flat.accuracy.tolist() == [flat.majority]
+    assert float(flat.accuracy[0]) == pytest.approx(flat.majority)
 
 
 def test_majority_is_that_of_the_training_rows() -> None:
@@ -127,7 +127,7 @@ def test_wilson_interval_is_scipys(right: int, n: int) -> None:
 
 
 def test_recall_by_group_adds_up_to_accuracy() -> None:
-    group = torch.arange(N) % 4
+    group = torch.arange(N) // 6 % 4
     groups = (("a", "x"), ("b", "x"), ("c", "y"), ("d", "y"))
     (result,) = solved(problem(target="task", task="all", cluster="all", group=group, groups=groups))
     assert [recall.task for recall in result.recalls] == ["a", "b", "c", "d"]
