@@ -20,8 +20,8 @@ SCHEMA_VERSION = 1
 
 HEADER = """\
 # Which blocks of a model an adapter should change, chosen by taskdepth.
-# `blocks` count from 0: PEFT calls them layers_to_transform. Layers, which count from 1, are
-# {layers} here.
+# `blocks` count from 0, as PEFT's layers_to_transform does. Counted from 1 they are
+# {layers}.
 # To use it: python train.py adapter=lora adapter.blocks_from=<this file>
 """
 
@@ -30,7 +30,7 @@ HEADER = """\
 class LayerSelection:
     """Some blocks of `model`, which has `n_blocks`, and one sentence on why these.
 
-    `regions` were on the table when they were chosen, or none were looked for.
+    `regions` are what was known of the model's regions; None where nobody looked.
 
     Raises:
         ConfigError: a block does not exist, is named twice, none is chosen, or the regions are
@@ -63,7 +63,7 @@ class LayerSelection:
         text = yaml.safe_dump(
             content, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100
         )
-        write_text(path, HEADER.format(layers=_ranges(self.layers)) + text)
+        write_text(path, HEADER.format(layers=_in_words(self.layers)) + text)
 
     @classmethod
     def read(cls, path: Path) -> LayerSelection:
@@ -95,8 +95,8 @@ def check_fits(selection: LayerSelection, n_blocks: int) -> None:
     """
     if selection.n_blocks != n_blocks:
         raise ResultsError(
-            f"selection {_ranges(selection.layers)} ({selection.model}) was made for a model of "
-            f"{selection.n_blocks} blocks, this one has {n_blocks}"
+            f"selection of {_in_words(selection.layers)} of {selection.model} was made for a model "
+            f"of {selection.n_blocks} blocks, this one has {n_blocks}"
         )
 
 
@@ -123,7 +123,7 @@ def region_blocks(evidence: Evidence) -> tuple[Iterable[int], str]:
     if not regions.found:
         return range(evidence.n_blocks), f"All layers, as no regions were found: {regions.reason}."
     layers = regions.layers(evidence.region)
-    reason = f"The {evidence.region} region is layers {_ranges(layers)} of {evidence.n_blocks}."
+    reason = f"The {evidence.region} region is {_in_words(layers)} of {evidence.n_blocks}."
     return map(block_of, layers), reason
 
 
@@ -139,8 +139,8 @@ def top_gain_blocks(evidence: Evidence) -> tuple[Iterable[int], str]:
         )
     order = np.argsort(np.where(np.isfinite(gain), -gain, np.inf), kind="stable")
     blocks = [int(block) for block in order[:k]]
-    lowest, highest = gain[blocks[-1]], gain[blocks[0]]
-    return blocks, f"The {k} layers with the largest gain, {lowest:.3g} to {highest:.3g}."
+    layers = _in_words(sorted(map(depth_of, blocks)))
+    return blocks, f"The largest gain is that of {layers}: at least {gain[blocks[-1]]:.3g}."
 
 
 def manual_blocks(evidence: Evidence) -> tuple[Iterable[int], str]:
@@ -185,14 +185,15 @@ def select(
     return LayerSelection(tuple(chosen), n_blocks, policy, reason, model, regions)
 
 
-def _ranges(layers: Sequence[int]) -> str:
-    """`layers`, which ascend, in few words: 1, 4-6."""
+def _in_words(layers: Sequence[int]) -> str:
+    """`layers`, which ascend: layer 4, or layers 1, 4-6."""
     starts = [layer for layer in layers if layer - 1 not in layers]
     ends = [layer for layer in layers if layer + 1 not in layers]
-    return ", ".join(
+    runs = [
         f"{start}" if start == end else f"{start}-{end}"
         for start, end in zip(starts, ends, strict=True)
-    )
+    ]
+    return f"layer{'s' if len(layers) > 1 else ''} {', '.join(runs)}"
 
 
 def _plain(value: Any) -> Any:

@@ -92,18 +92,19 @@ def detect_regions(
 ) -> Regions:
     """Cut the layers into `n_regions` runs within which all signals are as constant as can be.
 
-    Signals are standardised over layers, so that each has the same say. A signal that is constant
-    or not finite at any layer has none: to judge a boundary by different signals on its two sides
-    would invent one. The cut is the exact least-squares optimum, a region may be one layer long.
-    Where a signal climbs gradually, the outer layers of the slope count to the neighbours: a slope
-    over layers 10 to 15 is cut near (10, 14).
+    Signals are standardised over layers, so that each has the same say. A signal that is constant,
+    or not finite at some layer, is left out: where different signals speak on the two sides of a
+    layer, their difference would look like a boundary. The cut is the exact least-squares optimum;
+    a region may be one layer long. Where signals climb gradually, the first and last layers of the
+    slope go to the neighbours: a slope over layers 10 to 15 is cut near (10, 14).
 
-    Any curve can be cut, so the cut must explain more variance than it does (at the 5 % level) for
-    straight lines with noise that is independent between layers. A straight line is no evidence: it
-    has no place where it changes. The null is drawn by rotating the residuals of each signal's
-    line, all signals alike, which is exact for normal noise however correlated the signals are, and
-    covers noise without a slope (rotation test: Langsrud 2005, Statistics and Computing 15). Noise
-    that is correlated between layers, and smoothly bent curves, can pass for regions.
+    Any curve can be cut. Regions are found only if the cut explains more variance than it does, at
+    the 5 % level, for straight lines with noise that is independent between layers; a straight line
+    is no evidence, since it changes nowhere in particular. The null is drawn by rotating the
+    residuals of the signals' lines, all signals alike. That is exact for normal noise, however
+    correlated the signals are, and includes noise without a slope (rotation tests: Langsrud 2005,
+    Statistics and Computing 15). Noise that is correlated between layers, such as a random walk,
+    and curves with a bend, such as an exponential approach, do pass for regions.
 
     The intervals are those of the same cut for `n_bootstrap` draws of the signals with replacement,
     or for `resampled`, the signals of resampled data. With one signal and no `resampled` they have

@@ -70,12 +70,13 @@ def compare(
     samples and the permutations, which therefore do not blur differences between depths.
 
     The interval of `debiased_cka` is that of the percentiles. In simulations of normal data with
-    n = 16 to 200 and p = 10 to 128 it held the population's value in 91 to 100 % of the runs: it
+    n = 16 to 200 and p = 10 to 128 it held the population's value in 90 to 100 % of the runs: it
     errs on the wide side where the value is near 0. The samples of the biased `linear_cka` lie too
     high, often all above the value, because a sample has fewer distinct examples. They are shifted
-    until their median is the value; that interval is about the value to expect at this n (85 to
-    100 % of the runs), not about the population's. Reflecting the samples (the "basic" interval)
-    did worse for both. Bounds are NaN where more than 5 % of the samples are undefined: n < 8.
+    until their median is the value; that interval is about the value to expect at this n (held in
+    81 to 100 % of the runs, least with n = 16), not about the population's. Reflecting the samples
+    (the "basic" interval) did worse for both. Bounds are NaN where more than 5 % of the samples are
+    undefined, as with n < 8.
 
     Raises:
         DataError: the sides differ in their depths or examples.

@@ -20,14 +20,25 @@ GAIN = np.array([0.1, 0.3, np.nan, 0.3, 0.5, -0.2, 0.0, np.nan])
         ("region", {"regions": FOUND, "region": "refinement"}, (5, 6, 7), "layers 6-8"),
         (
             "region",
+            {"regions": Regions(8, 3, True, 0.01, (1, 2), ((1, 1), (2, 2)))},
+            (1,),
+            "layer 2 ",
+        ),
+        (
+            "region",
             {"regions": NOT_FOUND},
             tuple(range(8)),
             "All layers, as no regions were found: noise.",
         ),
-        ("top_gain", {"gain": GAIN, "k": 1}, (4,), "The 1 layers with the largest gain, 0.5"),
-        ("top_gain", {"gain": GAIN, "k": 2}, (1, 4), "0.3 to 0.5"),  # of equals the lower
-        ("top_gain", {"gain": GAIN, "k": 3}, (1, 3, 4), "The 3 layers"),
-        ("top_gain", {"gain": GAIN, "k": 6}, (0, 1, 3, 4, 5, 6), "-0.2 to 0.5"),
+        ("top_gain", {"gain": GAIN, "k": 1}, (4,), "gain is that of layer 5: at least 0.5."),
+        (
+            "top_gain",
+            {"gain": GAIN, "k": 2},
+            (1, 4),
+            "layers 2, 5: at least 0.3.",
+        ),  # of equals the lower
+        ("top_gain", {"gain": GAIN, "k": 3}, (1, 3, 4), "layers 2, 4-5: at least 0.3."),
+        ("top_gain", {"gain": GAIN, "k": 6}, (0, 1, 3, 4, 5, 6), "layers 1-2, 4-7: at least -0.2."),
         ("manual", {"blocks": [6, 0]}, (0, 6), "Chosen by hand."),
         ("manual", {"blocks": (7,), "regions": FOUND}, (7,), "Chosen by hand."),
     ],
@@ -40,6 +51,10 @@ def test_policies(policy, inputs, blocks, reason):
     assert reason in selection.reason
     assert (selection.policy, selection.n_blocks, selection.model) == (policy, 8, "tiny")
     assert selection.regions == inputs.get("regions")
+
+
+def test_of_equal_gains_the_lowest_layers_win():
+    assert select("top_gain", 80, "large", gain=np.zeros(80), k=3).blocks == (0, 1, 2)
 
 
 def test_every_policy_is_tested():
@@ -188,5 +203,6 @@ def test_no_file(tmp_path):
 def test_check_fits():
     selection = select("manual", 8, "tiny", blocks=[2, 3])
     check_fits(selection, 8)
-    with pytest.raises(ResultsError, match="made for a model of 8 blocks, this one has 30"):
+    words = "layers 3-4 of tiny was made for a model of 8 blocks, this one has 30"
+    with pytest.raises(ResultsError, match=words):
         check_fits(selection, 30)

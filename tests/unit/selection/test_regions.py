@@ -164,7 +164,7 @@ def test_p_values_of_noise_are_uniform():
         (1 + 1e-15 * np.random.default_rng(0).standard_normal((3, 12)), "every signal is constant"),
         (np.full((2, 12), np.nan), "undefined"),
         (np.empty((0, 12)), "every signal"),
-        (np.arange(32.0)[None], "straight lines"),
+        *((0.1 + np.arange(n)[None] / 3, "straight lines") for n in (4, 5, 8, 13, 32, 80)),
         (np.arange(32.0)[None] * np.array([[0.1], [-3.0], [1e3]]), "straight lines"),
         (np.array([[0.0, 1.0, 5.0]]), "3 layers are too few to tell 3 regions apart"),
         (np.array([[0.0]]), "1 layers are too few"),
@@ -210,8 +210,21 @@ def test_intervals_of_resampled_signals():
     rare = np.stack([steps(20, (2, 12), [[0, 1, 2]]), *drawn[10:90]])
     assert detect_regions(signals, resampled=rare).intervals == ((6, 6), (12, 12))
     # a boundary is never outside its own interval
-    elsewhere = np.stack(drawn[-10:])
+    elsewhere = np.stack(drawn[-10:] * 10)
     assert detect_regions(signals, resampled=elsewhere).intervals == ((6, 9), (12, 12))
+    # and no layer between two draws is made up
+    few = np.stack([*drawn[10:90], *drawn[10:26], *drawn[-3:]])
+    assert detect_regions(signals, resampled=few).intervals == ((6, 9), (12, 12))
+
+
+def test_resampled_signals_are_standardised_like_the_signals():
+    rng = np.random.default_rng(0)
+    signals = random_steps(20, (6, 12), 2)
+    drawn = signals + rng.standard_normal((50, 2, 20)) * [[0.1], [3.0]]
+    scaled = drawn * [[1000.0], [0.001]] + 5
+    result = detect_regions(signals, resampled=drawn)
+    assert detect_regions(signals, resampled=scaled) == result
+    assert result.intervals != ((6, 6), (12, 12))
 
 
 def test_the_seed_decides():

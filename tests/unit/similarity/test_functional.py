@@ -178,7 +178,11 @@ def test_large_common_offset_costs_nothing(measure):
 @pytest.mark.parametrize("measure", MEASURES)
 @pytest.mark.parametrize(
     "constant",
-    [torch.zeros(6, 3), torch.full((6, 3), 0.1), 3e4 + torch.arange(18.0)[:3].repeat(6, 1)],
+    [
+        torch.zeros(6, 3),
+        torch.full((6, 3), 0.1, dtype=torch.float64),  # the mean of six is not exactly this
+        torch.tensor([3e4, 0.1, 1e-7]).repeat(6, 1),
+    ],
 )
 def test_zero_variance_is_undefined_not_zero(measure, constant):
     assert measure(constant, randn(6, 4)).isnan()
@@ -224,7 +228,7 @@ def test_refuses(measure, shape_x, shape_y, words):
         inspect.unwrap(measure)(randn(*shape_x), randn(*shape_y))
 
 
-def test_half_precision_and_integers_are_taken_as_they_are():
+def test_half_precision_input_is_raised_first():
     x, y = correlated(12, 4, 4)
     x = x.to(torch.float16)
     assert float(linear_cka(x, y)) == float(linear_cka(x.double(), y))

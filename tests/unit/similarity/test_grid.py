@@ -149,6 +149,21 @@ def test_no_samples_no_interval_no_floor():
     assert result.debiased_cka.shuffled.isnan().all()
 
 
+def test_interval_of_linear_cka_lies_around_the_value_where_no_sample_does():
+    x, y = randn(20, 16, 128), randn(20, 16, 128, seed=1)
+    estimate = compare(x, y, n_bootstrap=100, n_shuffles=0).linear_cka
+    assert (estimate.lower < estimate.value - 0.01).all()
+    assert (estimate.value + 0.01 < estimate.upper).all()
+
+
+def test_interval_of_linear_cka_stays_within_its_range():
+    x, y = randn(40, 30, 2), randn(40, 30, 2, seed=1)
+    x[:, 0] = y[:, 0] = 8  # all rests on one example, which is missing in a third of the samples
+    estimate = compare(x, y, n_shuffles=0).linear_cka
+    assert estimate.lower.min() == 0
+    assert estimate.upper.max() <= 1
+
+
 @pytest.mark.parametrize("share", [0.5, 0.9])
 def test_interval_of_debiased_cka_covers_the_population(share):
     """x and y share a fraction of their variance: the population's CKA is its square."""
