@@ -7,6 +7,8 @@ READY := $(VENV)/.ready
 # no model hub, no account: nothing here needs either
 export HF_HUB_OFFLINE ?= 1
 export WANDB_MODE ?= offline
+# tiny models on a machine that does other things: waiting threads should sleep, not spin
+export OMP_WAIT_POLICY ?= passive
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help

@@ -12,13 +12,14 @@ from jaxtyping import install_import_hook
 
 # jaxtyping shapes are enforced wherever tensors are handled; types.py imports torch lazily and is not
 with install_import_hook(
-    [f"taskdepth.{p}" for p in ("activations", "data", "models", "probing", "similarity")],
+    [f"taskdepth.{p}" for p in ("activations", "data", "models", "probing", "selection", "similarity")],
     "beartype.beartype",
 ):
     import taskdepth.activations.extraction
     import taskdepth.data.batches
     import taskdepth.models.tuner
     import taskdepth.probing
+    import taskdepth.selection
     import taskdepth.similarity  # noqa: F401
 
 from pathlib import Path
@@ -30,7 +31,7 @@ from taskdepth import config
 from taskdepth.models.loading import LanguageModel, build
 
 config.register()
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # small matrices: a second thread costs more than it brings
 
 TEXTS = [
     "The film was good. The film was bad. A dog runs to the house, and a cat sleeps in the garden.",
