@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -22,10 +23,10 @@ PART_BYTES = {"cpu": 2**24, "cuda": 2**32}
 class LogisticFit:
     """The optimum of every problem.
 
-    Two classes have one column, the log-odds of class 1, as in sklearn. A class without training rows
-    has weights 0 and bias -inf (with two classes: the bias is infinite), which is the limit of its
-    optimum. `objective` is evaluated in float64 at `weight` and `bias` as they are here, and so is
-    `gradient_norm`.
+    Two classes have one column, the log-odds of class 1, as in sklearn. A class without training
+    rows has weights 0 and bias -inf (with two classes: the bias is infinite), which is the limit of
+    its optimum. `objective` and `gradient_norm` are evaluated in float64 at `weight` and `bias` as
+    they are here. `converged` is about the gap to the optimum, see `fit_logistic`.
     """
 
     weight: Float[Tensor, "*problems d columns"]
@@ -36,7 +37,7 @@ class LogisticFit:
 
     def predict(self, x: Float[Tensor, "*#problems n d"]) -> Int[Tensor, "*problems n"]:
         """The most probable class of every row."""
-        logits = x @ self.weight + self.bias[..., None, :]
+        logits = x.to(self.weight.dtype) @ self.weight + self.bias[..., None, :]
         return (logits[..., 0] > 0).long() if logits.shape[-1] == 1 else logits.argmax(dim=-1)
 
 
@@ -60,9 +61,11 @@ def fit_logistic(
 
     Raises:
         ConfigError: `l2` is not positive and finite, or there are fewer than two classes.
-        DataError: the shapes do not fit, a value of `x` is not finite or a label is out of range.
+        DataError: the shapes (also those of `start`) do not fit, a value of `x` is not finite or a
+            label is out of range.
 
-    >>> fit = fit_logistic(torch.tensor([[0.0], [1.0], [2.0], [3.0]]), torch.tensor([0, 0, 1, 1]), 1.0)
+    >>> x, y = torch.tensor([[0.0], [1.0], [2.0], [3.0]]), torch.tensor([0, 0, 1, 1])
+    >>> fit = fit_logistic(x, y, l2=1.0)
     >>> fit.predict(torch.tensor([[0.4], [2.6]]))
     tensor([0, 1])
     """
@@ -104,16 +107,14 @@ def _fit(
         n_classes = int(y.max()) + 1 if y.numel() else 0
     _check(x, y, l2s, n_classes)
     layout = _Layout.of(x, y)
-    x, y = layout.inputs(x), layout.per_problem(y, 1)
-    weight = bias = None
-    if start is not None:
-        weight, bias = layout.per_problem(start.weight, 2), layout.per_problem(start.bias, 1)
+    x, y = layout.inputs(x), layout.per_problem(y.long(), 1)
+    begin = None if start is None else layout.parameters(start, x.shape[-1], n_classes)
     size = _part_size(x, y, n_classes)
     parts = []
     for first in range(0, len(x), size):
         at = slice(first, first + size)
         part = _Part(x[at], y[at], n_classes)
-        w = part.start() if weight is None else part.from_fit(weight[at], bias[at])
+        w = part.start() if begin is None else part.from_fit(begin[0][at], begin[1][at])
         fits: dict[float, LogisticFit] = {}
         for l2 in sorted(set(l2s), reverse=True):
             w, converged = part.minimise(w, l2, tolerance, max_steps)
@@ -153,10 +154,10 @@ class _Layout:
     @classmethod
     def of(cls, x: Tensor, y: Tensor) -> _Layout:
         try:
-            problems = torch.broadcast_shapes(x.shape[:-2], y.shape[:-1])
-        except RuntimeError:
+            problems = np.broadcast_shapes(x.shape[:-2], y.shape[:-1])
+        except ValueError:
             raise DataError(
-                f"the leading dimensions of x {list(x.shape)} and y {list(y.shape)} do not broadcast"
+                f"leading dimensions of x {list(x.shape)} and y {list(y.shape)} do not broadcast"
             ) from None
         sizes = (1,) * (len(problems) - x.ndim + 2) + x.shape[:-2]
         shared = tuple(i for i, size in enumerate(sizes) if size < problems[i])
@@ -175,6 +176,13 @@ class _Layout:
         order = (*self.own, *self.shared)
         values = values.permute((*order, *range(len(order), values.ndim)))
         return values.reshape((math.prod(self._sizes(self.own)), -1, *trailing))
+
+    def parameters(self, fit: LogisticFit, d: int, n_classes: int) -> tuple[Tensor, Tensor]:
+        """The weights and biases of `fit`, as `[b, g, d, columns]` and `[b, g, columns]`."""
+        expected = (*self.problems, d, 1 if n_classes == 2 else n_classes)
+        if fit.weight.shape != expected:
+            raise DataError(f"start has weights {list(fit.weight.shape)}, not {list(expected)}")
+        return self.per_problem(fit.weight, 2), self.per_problem(fit.bias, 1)
 
     def restore(self, parts: Sequence[LogisticFit]) -> LogisticFit:
         """`[b, g, …]`, in parts of b, as `[*problems, …]`."""
@@ -196,64 +204,65 @@ class _Part:
     with the columns -w/2 and w/2 and twice the l2.
     """
 
-    def __init__(
-        self, x: Float[Tensor, "b n d"], y: Int[Tensor, "b g n"], n_classes: int
-    ) -> None:
+    def __init__(self, x: Float[Tensor, "b n d"], y: Int[Tensor, "b g n"], n_classes: int) -> None:
         self.x, self.y = x, y
         self.two_classes = n_classes == 2
         self.rotated = rotate(x)
         self.regressions = SoftmaxRegressions(self.rotated.x, y, n_classes)
-        self.start = self.regressions.start
 
-    def minimise(self, w: Tensor, l2: float, tolerance: float, max_steps: int) -> tuple[Tensor, Tensor]:
-        return self.regressions.minimise(w, 2 * l2 if self.two_classes else l2, tolerance, max_steps)
+    def start(self) -> Float[Tensor, "b g classes axes_and_one"]:
+        return self.regressions.start()
 
-    def from_fit(self, weight: Tensor, bias: Tensor) -> Float[Tensor, "b axes_and_one g classes"]:
-        weight, bias = weight.double(), bias.double()
+    def minimise(
+        self, w: Tensor, l2: float, tolerance: float, max_steps: int
+    ) -> tuple[Tensor, Tensor]:
+        return self.regressions.minimise(
+            w, 2 * l2 if self.two_classes else l2, tolerance, max_steps
+        )
+
+    def from_fit(self, weight: Tensor, bias: Tensor) -> Float[Tensor, "b g classes axes_and_one"]:
+        weight, bias = weight.double().mT, bias.double()
         if self.two_classes:
-            weight, bias = (torch.cat([-v / 2, v / 2], dim=-1) for v in (weight, bias))
+            weight, bias = torch.cat([-weight, weight], 2) / 2, torch.cat([-bias, bias], 2) / 2
         w = self.start()
-        bias = torch.where(bias.isfinite(), bias, w[:, -1])
-        w[:, -1] = bias + torch.einsum("bd,bgdc->bgc", self.rotated.mean, weight)
-        w[:, :-1] = torch.einsum("bdr,bgdc->brgc", self.rotated.basis, weight)
-        return w.masked_fill_(self.regressions.absent[:, None], 0)
+        bias = torch.where(bias.isfinite(), bias, w[..., -1])
+        w[..., -1] = bias + (weight * self.rotated.mean[:, None, None]).sum(dim=-1)
+        w[..., :-1] = weight @ self.rotated.basis[:, None]
+        return w.masked_fill_(self.regressions.absent[..., None], 0)
 
     def to_fit(self, w: Tensor, l2: float, converged: Tensor) -> LogisticFit:
-        weight = torch.einsum("bdr,brgc->bgdc", self.rotated.basis, w[:, :-1])
-        bias = w[:, -1] - torch.einsum("bd,bgdc->bgc", self.rotated.mean, weight)
+        weight = w[..., :-1] @ self.rotated.basis.mT[:, None]
+        bias = w[..., -1] - (weight * self.rotated.mean[:, None, None]).sum(dim=-1)
         absent = self.regressions.absent
-        # adding a constant to every bias changes nothing: make those of the classes seen add up to 0
+        # a constant added to every bias changes nothing: those of the classes seen add up to 0
         shift = bias.masked_fill(absent, 0).sum(-1, keepdim=True) / self.regressions.n_present
         bias = (bias - shift).masked_fill(absent, -torch.inf)
         if self.two_classes:
-            weight, bias = (v[..., 1:] - v[..., :1] for v in (weight, bias))
+            weight, bias = weight[:, :, 1:] - weight[:, :, :1], bias[..., 1:] - bias[..., :1]
         weight, bias = weight.to(self.x.dtype), bias.to(self.x.dtype)
         objective, gradient_norm = _evaluate(self.x, self.y, weight.double(), bias.double(), l2)
-        return LogisticFit(weight, bias, objective, gradient_norm, converged)
+        return LogisticFit(weight.mT, bias, objective, gradient_norm, converged)
 
 
 def _evaluate(
     x: Float[Tensor, "b n d"],
     y: Int[Tensor, "b g n"],
-    weight: Float[Tensor, "b g d columns"],
+    weight: Float[Tensor, "b g columns d"],
     bias: Float[Tensor, "b g columns"],
     l2: float,
 ) -> tuple[Float[Tensor, "b g"], Float[Tensor, "b g"]]:
     """The objective and the norm of its gradient, in float64."""
     x = x.double()
-    # [b, n, g * columns]: one product for all label sets
-    columns = weight.movedim(1, 2).flatten(start_dim=2)
-    logits = (x @ columns).unflatten(-1, bias.shape[1:]).movedim(2, 1) + bias[:, :, None]
-    if logits.shape[-1] == 1:
-        log_p = torch.cat([logsigmoid(-logits), logsigmoid(logits)], dim=-1)
+    n_columns = bias.shape[-1]
+    logits = (weight.flatten(1, 2) @ x.mT).reshape(*bias.shape, -1) + bias[..., None]
+    if n_columns == 1:
+        log_p = torch.cat([logsigmoid(-logits), logsigmoid(logits)], dim=2)
     else:
-        log_p = logits.log_softmax(dim=-1)
-    label = y[..., None]
-    loss = -log_p.gather(-1, label).sum(dim=(2, 3))
-    residual = log_p.exp()
-    residual.scatter_add_(-1, label, residual.new_full((1,), -1.0).expand(label.shape))
-    residual = residual[..., -logits.shape[-1] :]
-    gradient = (x.mT @ residual.movedim(1, 2).flatten(start_dim=2)).unflatten(-1, bias.shape[1:])
-    gradient = gradient.movedim(2, 1) + l2 * weight
-    squared = gradient.square().sum(dim=(2, 3)) + residual.sum(dim=2).square().sum(dim=2)
+        log_p = logits.log_softmax(dim=2)
+    label = y[:, :, None]
+    loss = -log_p.gather(2, label).sum(dim=(2, 3))
+    residual = log_p.exp().scatter_add_(2, label, -torch.ones_like(label, dtype=x.dtype))
+    residual = residual[:, :, -n_columns:]
+    gradient = (residual.flatten(1, 2) @ x).reshape(weight.shape) + l2 * weight
+    squared = gradient.square().sum(dim=(2, 3)) + residual.sum(dim=3).square().sum(dim=2)
     return loss + l2 / 2 * weight.square().sum(dim=(2, 3)), squared.sqrt()
