@@ -12,7 +12,10 @@ from jaxtyping import install_import_hook
 
 # jaxtyping shapes are enforced wherever tensors are handled; types.py imports torch lazily and is not
 with install_import_hook(
-    [f"taskdepth.{p}" for p in ("activations", "data", "models", "probing", "selection", "similarity")],
+    [
+        f"taskdepth.{p}"
+        for p in ("activations", "data", "models", "probing", "selection", "similarity")
+    ],
     "beartype.beartype",
 ):
     import taskdepth.activations.extraction
@@ -27,6 +30,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+
 from taskdepth import config
 from taskdepth.models.loading import LanguageModel, build
 

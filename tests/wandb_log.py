@@ -59,7 +59,10 @@ def _records(folder: Path) -> Iterator[Any]:
 def history(folder: Path) -> list[dict[str, Any]]:
     """What was logged, one dict per call of log."""
     return [
-        {"/".join(item.nested_key) or item.key: json.loads(item.value_json) for item in r.history.item}
+        {
+            "/".join(item.nested_key) or item.key: json.loads(item.value_json)
+            for item in r.history.item
+        }
         for r in records(folder)
         if r.WhichOneof("record_type") == "history"
     ]

@@ -104,7 +104,11 @@ def one_line(error: Exception) -> str:
     text = str(error)
     if error.__cause__ is not None and str(error.__cause__) not in text:
         text = f"{text} ({error.__cause__})"
-    options = re.search(r"Could not find '([^']+)'\s+Available options in '[^']*':\s+(.*?)(?:\n\s*\n|\Z)", text, re.S)
+    options = re.search(
+        r"Could not find '([^']+)'\s+Available options in '[^']*':\s+(.*?)(?:\n\s*\n|\Z)",
+        text,
+        re.S,
+    )
     if options:
         wanted = options.group(1).rsplit("/", 1)[-1]
         return f"Could not find '{options.group(1)}': {nearest(wanted, options.group(2).split())}"

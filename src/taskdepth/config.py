@@ -302,7 +302,11 @@ def problems(config: TrainConfig | ProbeConfig) -> list[str]:
     """What is impossible or contradictory in `config`, one phrase each; empty when it is sound."""
     found = _data_problems(config.data) + _tasks_problems(config.tasks)
     if config.logger.mode not in ("auto", "online", "offline", "disabled"):
-        found.append(_not_one_of("logger.mode", config.logger.mode, ["auto", "online", "offline", "disabled"]))
+        found.append(
+            _not_one_of(
+                "logger.mode", config.logger.mode, ["auto", "online", "offline", "disabled"]
+            )
+        )
     if isinstance(config, TrainConfig):
         return found + _train_problems(config)
     return found + _probe_problems(config)
@@ -311,7 +315,9 @@ def problems(config: TrainConfig | ProbeConfig) -> list[str]:
 def _data_problems(data: DataConfig) -> list[str]:
     found = []
     if data.prompt_template.count("{prompt}") != 1:
-        found.append(f"data.prompt_template must hold {{prompt}} once, not {data.prompt_template!r}")
+        found.append(
+            f"data.prompt_template must hold {{prompt}} once, not {data.prompt_template!r}"
+        )
     if data.max_length_tokens is not None and data.max_length_tokens < 8:
         found.append(f"data.max_length_tokens={data.max_length_tokens} leaves no room for a prompt")
     if data.name == "folder" and not data.path:
@@ -320,7 +326,9 @@ def _data_problems(data: DataConfig) -> list[str]:
 
 
 def _tasks_problems(tasks: Any) -> list[str]:
-    if isinstance(tasks, str) or (isinstance(tasks, list) and all(isinstance(t, str) for t in tasks)):
+    if isinstance(tasks, str) or (
+        isinstance(tasks, list) and all(isinstance(t, str) for t in tasks)
+    ):
         return []
     return [f"tasks must be all, [a,b] or cluster:<name>, not {tasks!r}"]
 
@@ -374,9 +382,13 @@ def _probe_problems(config: ProbeConfig) -> list[str]:
     if not config.stages:
         found.append("stages is empty: choose from " + ", ".join(STAGES))
     if models.pretrained is None and models.experimental is None:
-        found.append("models.pretrained=<folder or hub id> or models.experimental=<run folder> must be set")
+        found.append(
+            "models.pretrained=<folder or hub id> or models.experimental=<run folder> must be set"
+        )
     if "compare" in config.stages and models.controls is None:
-        found.append("the compare stage needs models.controls=<run folder of experiment=control_models>")
+        found.append(
+            "the compare stage needs models.controls=<run folder of experiment=control_models>"
+        )
     lists: list[tuple[str, list[str], tuple[str, ...]]] = [
         ("stages", config.stages, STAGES),
         ("extraction.poolings", config.extraction.poolings, POOLINGS),
@@ -424,5 +436,3 @@ def instantiate(node: Any, *args: Any, **kwargs: Any) -> Any:
         target = node.get("_target_") if hasattr(node, "get") else node
         reason = cause if cause is not None else error
         raise ConfigError(f"cannot build {target}: {' '.join(str(reason).split())}") from error
-
-

@@ -91,7 +91,11 @@ def check_blocks(blocks: Iterable[int], n_blocks: int) -> tuple[int, ...]:
     if not wanted:
         raise ConfigError("no block is chosen; PEFT would adapt all of them")
     if len(set(wanted)) != len(wanted):
-        raise ConfigError(f"blocks are named twice: {sorted(b for b in wanted if wanted.count(b) > 1)}")
+        raise ConfigError(
+            f"blocks are named twice: {sorted(b for b in wanted if wanted.count(b) > 1)}"
+        )
     if outside := sorted(b for b in wanted if not 0 <= b < n_blocks):
-        raise ConfigError(f"blocks {outside} do not exist: the model has blocks 0 to {n_blocks - 1}")
+        raise ConfigError(
+            f"blocks {outside} do not exist: the model has blocks 0 to {n_blocks - 1}"
+        )
     return tuple(sorted(wanted))

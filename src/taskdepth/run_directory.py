@@ -19,9 +19,7 @@ from taskdepth import config as schemas
 from taskdepth.errors import ResultsError
 from taskdepth.files import write_json, write_text
 
-RECORDED_PACKAGES = (
-    "taskdepth torch lightning transformers tokenizers peft hydra-core wandb torchmetrics numpy pyarrow"
-).split()
+RECORDED_PACKAGES = ["taskdepth", "torch", "lightning", "transformers", "tokenizers", "peft", "hydra-core", "wandb", "torchmetrics", "numpy", "pyarrow"]
 
 
 class RunDirectory:
@@ -58,8 +56,12 @@ class RunDirectory:
         if not self.path.exists() or not any(self.path.iterdir()):
             return
         if not self._is_run():
-            raise ResultsError(f"{self.path} holds files that no run of taskdepth wrote: choose another name=…")
-        if self.read("provenance.json")["config_fingerprint"] != schemas.fingerprint(asdict(config)):
+            raise ResultsError(
+                f"{self.path} holds files that no run of taskdepth wrote: choose another name=…"
+            )
+        if self.read("provenance.json")["config_fingerprint"] != schemas.fingerprint(
+            asdict(config)
+        ):
             raise ResultsError(
                 f"{self.path} holds a run with other settings: name=<another> keeps it, overwrite=true removes it"
             )
@@ -107,7 +109,11 @@ def _git_commit() -> str | None:
     try:
         result = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-            cwd=schemas.root_dir(), capture_output=True, text=True, timeout=10, check=False,
+            cwd=schemas.root_dir(),
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -10,6 +10,7 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+
 from taskdepth import config
 from taskdepth.errors import ConfigError
 
@@ -25,7 +26,11 @@ NEEDS = {
     ("selection", "manual"): ["selection.blocks=[0]"],
 }
 # options of shared groups that belong to one command
-ONLY = {("debug", "two_steps"): "train", ("debug", "few_rows"): "probe", ("paths", "train"): "train"}
+ONLY = {
+    ("debug", "two_steps"): "train",
+    ("debug", "few_rows"): "probe",
+    ("paths", "train"): "train",
+}
 ONLY |= {("paths", "probe"): "probe"}
 PROBE_MODELS = ["models.pretrained=x", "models.controls=y"]
 
@@ -47,7 +52,9 @@ def options() -> list[tuple[str, str, str]]:
         group, option = path.parent.name, path.stem
         if group == "experiment":
             text = path.read_text()
-            found.append(("probe" if "probe.py" in text.splitlines()[1] else "train", group, option))
+            found.append(
+                ("probe" if "probe.py" in text.splitlines()[1] else "train", group, option)
+            )
             continue
         for command, groups in GROUPS.items():
             if group in groups.split() and ONLY.get((group, option), command) == command:
@@ -132,7 +139,9 @@ def test_typos_and_wrong_types_fail_while_composing(override: str) -> None:
         ("probe", ["extraction.batch_tokens=0"], "batch_tokens must be at least 1"),
     ],
 )
-def test_impossible_combinations_are_named(command: str, overrides: list[str], message: str) -> None:
+def test_impossible_combinations_are_named(
+    command: str, overrides: list[str], message: str
+) -> None:
     with pytest.raises(ConfigError) as caught:
         resolved(command, *overrides)
     assert message in str(caught.value)

@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 import transformers
+from torch import nn
+
 from taskdepth import layers
 from taskdepth.errors import ConfigError, ModelError
-from torch import nn
 
 SMALL = {
     "num_hidden_layers": 3,
@@ -34,7 +35,9 @@ ARCHITECTURES = [
 @pytest.mark.parametrize(
     ("architecture", "path"), ARCHITECTURES, ids=[c.model_type for c, _ in ARCHITECTURES]
 )
-def test_blocks_are_found_by_structure(architecture: transformers.PretrainedConfig, path: str) -> None:
+def test_blocks_are_found_by_structure(
+    architecture: transformers.PretrainedConfig, path: str
+) -> None:
     model = transformers.AutoModelForCausalLM.from_config(architecture)
     assert layers.n_blocks(model) == 3
     assert layers.blocks_path(model) == path

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from taskdepth.config import TrainConfig
 from taskdepth.errors import ResultsError
 from taskdepth.run_directory import RunDirectory
@@ -32,7 +33,9 @@ def test_an_interrupted_run_is_opened_again(tmp_path: Path) -> None:
         (config(seed=1), "holds a run with other settings"),
     ],
 )
-def test_results_are_never_written_over(tmp_path: Path, settings: TrainConfig, message: str) -> None:
+def test_results_are_never_written_over(
+    tmp_path: Path, settings: TrainConfig, message: str
+) -> None:
     opened(tmp_path, config()).finish({"loss": 1})
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(ResultsError, match=message):

@@ -77,7 +77,9 @@ def extract(
             output = backbone(
                 input_ids=ids,
                 attention_mask=mask,
-                position_ids=(mask.cumsum(dim=1) - 1).clamp(min=0),  # left padding shifts no position
+                position_ids=(mask.cumsum(dim=1) - 1).clamp(
+                    min=0
+                ),  # left padding shifts no position
                 use_cache=False,
             )
             if final_norm == "post":

@@ -72,9 +72,13 @@ class ActivationStore:
         except FileNotFoundError:
             raise ResultsError(f"no activations in {folder}: run the extract stage first") from None
         except (ValueError, KeyError, SafetensorError) as error:
-            raise ResultsError(f"{folder} is damaged ({error}): remove it and extract again") from None
+            raise ResultsError(
+                f"{folder} is damaged ({error}): remove it and extract again"
+            ) from None
         if any(states[pooling].shape[1] != len(ids) for pooling in states):
-            raise ResultsError(f"{folder} is damaged (rows do not match): remove it and extract again")
+            raise ResultsError(
+                f"{folder} is damaged (rows do not match): remove it and extract again"
+            )
         return Activations(ids, states)
 
     def _folder(self, key: str) -> Path:

@@ -68,7 +68,9 @@ class TrainBatches:
         batches = []
         for start in range(0, len(order), window):
             group = sorted(order[start : start + window], key=lambda i: self._rows[i].n_tokens)
-            batches += [group[i : i + self._batch_size] for i in range(0, len(group), self._batch_size)]
+            batches += [
+                group[i : i + self._batch_size] for i in range(0, len(group), self._batch_size)
+            ]
         rng.shuffle(batches)
         return batches
 
@@ -155,4 +157,6 @@ def _scored_rows(
 ) -> list[tuple[TokenisedRow, bool]]:
     rows = [(tokeniser.row(example, answer), right) for answer, right in answers(example, spec)]
     # an answer that does not fit makes the ranking unfair: leave the example out
-    return [] if any(row is None for row, _ in rows) else [(r, ok) for r, ok in rows if r is not None]
+    return (
+        [] if any(row is None for row, _ in rows) else [(r, ok) for r, ok in rows if r is not None]
+    )

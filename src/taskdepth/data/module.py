@@ -80,7 +80,9 @@ class TaskDataModule(lightning.LightningDataModule):
         chosen = [
             example
             for spec in self._specs
-            for example in list(self._source.examples(spec.name, Split.VALIDATION))[: self._val_examples]
+            for example in list(self._source.examples(spec.name, Split.VALIDATION))[
+                : self._val_examples
+            ]
         ]
         n_rows = self._batch_size * SCORED_ROWS_PER_EXAMPLE
         return ScoringBatches(chosen, self._specs, self._tokeniser, n_rows)

@@ -89,7 +89,9 @@ class Tokeniser:
         """
         row = self._fit(example, ())
         if row is None:
-            raise DataError(f"{example.example_id}: data.max_length_tokens leaves no room for a prompt")
+            raise DataError(
+                f"{example.example_id}: data.max_length_tokens leaves no room for a prompt"
+            )
         return row
 
     def row(self, example: Example, target: str | None = None) -> TokenisedRow | None:

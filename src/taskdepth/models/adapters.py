@@ -30,7 +30,9 @@ def attach(lm: PreTrainedModel, config: PeftConfig, blocks: Sequence[int] | None
     wanted = layers.check_blocks(range(n_blocks) if blocks is None else blocks, n_blocks)
     if blocks is not None:
         if not hasattr(config, "layers_to_transform"):
-            raise ModelError(f"{type(config).__name__} cannot be limited to blocks: adapter.blocks=null")
+            raise ModelError(
+                f"{type(config).__name__} cannot be limited to blocks: adapter.blocks=null"
+            )
         config.layers_to_transform = list(wanted)
     try:
         model = get_peft_model(lm, config)
@@ -38,7 +40,9 @@ def attach(lm: PreTrainedModel, config: PeftConfig, blocks: Sequence[int] | None
         raise ModelError(f"PEFT cannot adapt this model: {' '.join(str(error).split())}") from error
     found = adapted_blocks(model)
     if found != wanted:
-        raise ModelError(f"asked for an adapter in blocks {list(wanted)}, PEFT adapted {list(found)}")
+        raise ModelError(
+            f"asked for an adapter in blocks {list(wanted)}, PEFT adapted {list(found)}"
+        )
     return model
 
 
@@ -79,7 +83,9 @@ def loaded(lm: PreTrainedModel, folder: Path) -> Iterator[PeftModel]:
     try:
         model = PeftModel.from_pretrained(lm, str(folder))
     except (ValueError, RuntimeError, KeyError) as error:
-        raise ModelError(f"the adapter in {folder} does not fit: {' '.join(str(error).split())[:300]}") from error
+        raise ModelError(
+            f"the adapter in {folder} does not fit: {' '.join(str(error).split())[:300]}"
+        ) from error
     try:
         yield model.eval()
     finally:

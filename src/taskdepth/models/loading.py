@@ -46,9 +46,7 @@ def window_tokens(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) 
     return int(min(position_limit, tokenizer.model_max_length, UNLIMITED_TOKENS))
 
 
-def load(
-    folder: Path, *, dtype: str = "float32", trust_remote_code: bool = False
-) -> LanguageModel:
+def load(folder: Path, *, dtype: str = "float32", trust_remote_code: bool = False) -> LanguageModel:
     """The model in `folder`, in eval mode; safetensors only.
 
     Raises:

@@ -25,8 +25,12 @@ def refer(path: str, role: Role) -> ModelRef:
         if (inside / "config.json").is_file():
             return ModelRef(role, folder.resolve().name, str(inside))
     if (folder / "config.yaml").is_file():
-        raise ModelError(f"{path} is a run that has not finished: start the same train.py command again")
-    raise ModelError(f"{path} holds no model (config.json), adapter (adapter_config.json) or run of train.py")
+        raise ModelError(
+            f"{path} is a run that has not finished: start the same train.py command again"
+        )
+    raise ModelError(
+        f"{path} holds no model (config.json), adapter (adapter_config.json) or run of train.py"
+    )
 
 
 def refer_controls(path: str, tasks: list[str]) -> dict[str, ModelRef]:
@@ -42,7 +46,9 @@ def refer_controls(path: str, tasks: list[str]) -> dict[str, ModelRef]:
         )
     trained = json.loads(index.read_text(encoding="utf-8"))["controls"]
     if missing := [task for task in tasks if task not in trained]:
-        raise ModelError(f"no control model for {missing[0]!r} in {path}: {nearest(missing[0], list(trained))}")
+        raise ModelError(
+            f"no control model for {missing[0]!r} in {path}: {nearest(missing[0], list(trained))}"
+        )
     folder = Path(path).resolve()
     refs = {}
     for task in tasks:

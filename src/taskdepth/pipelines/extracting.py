@@ -193,7 +193,9 @@ class Study:
     def _tokeniser(self, base: Path) -> Tokeniser:
         trust = self._config.models.trust_remote_code
         tokenizer = loading.load_tokenizer(base, trust_remote_code=trust)
-        window = loading.window_tokens(loading.load_config(base, trust_remote_code=trust), tokenizer)
+        window = loading.window_tokens(
+            loading.load_config(base, trust_remote_code=trust), tokenizer
+        )
         data = self._config.data
         return Tokeniser(
             tokenizer,

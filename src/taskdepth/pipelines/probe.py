@@ -66,7 +66,11 @@ def run(config: ProbeConfig) -> ProbeResult:
     stages = [stage for stage in STAGES if stage in config.stages]
     if "extract" in stages:
         n_rows = study.extract()
-        console.print(f"extracted {n_rows} prompts × {study.n_blocks + 1} depths" if n_rows else "extracted already")
+        console.print(
+            f"extracted {n_rows} prompts × {study.n_blocks + 1} depths"
+            if n_rows
+            else "extracted already"
+        )
     if "probe" in stages:
         rows, undefined = probe_rows(config, specs, study, examples)
         _replace(directory, "probe", rows, undefined)
@@ -139,7 +143,9 @@ def _select(config: ProbeConfig, study: Study, directory: RunDirectory, console:
 
 def _report(config: ProbeConfig, directory: RunDirectory, console: Console) -> Findings:
     table = LayerTable.read(directory / TABLE)
-    selection = LayerSelection.read(directory / SELECTION) if (directory / SELECTION).exists() else None
+    selection = (
+        LayerSelection.read(directory / SELECTION) if (directory / SELECTION).exists() else None
+    )
     regions = None if selection is None else selection.regions
     findings = summarise(table, regions, selection)
     pictures = save_all(table, regions, selection, directory / "figures")
@@ -160,7 +166,9 @@ def _report(config: ProbeConfig, directory: RunDirectory, console: Console) -> F
             tracking.log_layers(wandb_run, table)
             tracking.log_pictures(wandb_run, pictures)
             files = [directory / name for name in (TABLE, SELECTION, "report.html")]
-            tracking.log_artifact(wandb_run, "findings", "findings", files, {"lines": list(findings.lines)})
+            tracking.log_artifact(
+                wandb_run, "findings", "findings", files, {"lines": list(findings.lines)}
+            )
         tracking.say_where(wandb_run, console)
     directory.finish({"lines": findings.lines, "undefined": reasons})
     for line in findings.lines:

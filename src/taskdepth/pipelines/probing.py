@@ -87,7 +87,9 @@ def _problem(plan: Plan, study: Study, examples: ExamplesOf) -> ProbeProblem:
     for spec in plan.specs:
         for split in Split:
             rows = examples(spec, split)
-            kept = [i for i, row in enumerate(rows) if plan.target != "label" or row.label is not None]
+            kept = [
+                i for i, row in enumerate(rows) if plan.target != "label" or row.label is not None
+            ]
             x = study.read(plan.model, spec.name, split).states[plan.pooling]
             states.append(x[:, kept])
             labels += [class_names.index(_class(plan, spec, rows[i].label)) for i in kept]

@@ -55,7 +55,11 @@ def run(config: TrainConfig) -> TrainResult:
     if config.role != Role.PRETRAINED:
         for spec in specs:
             load(source, spec, Split.TRAIN)  # an empty split is told before a model is loaded
-    selection = LayerSelection.read(Path(config.adapter.blocks_from)) if config.adapter.blocks_from else None
+    selection = (
+        LayerSelection.read(Path(config.adapter.blocks_from))
+        if config.adapter.blocks_from
+        else None
+    )
     folder = _folder(config)
     directory = RunDirectory(Path(config.paths.run_dir), config, _finished_by(config))
     lightning.seed_everything(config.seed, verbose=False)
@@ -76,7 +80,9 @@ def _folder(config: TrainConfig) -> Path | None:
         return None
     ref = refer(config.model.path, Role.PRETRAINED)
     if ref.adapter is not None:
-        raise ModelError(f"model.path={config.model.path} is an adapter: name the model it belongs to")
+        raise ModelError(
+            f"model.path={config.model.path} is an adapter: name the model it belongs to"
+        )
     return loading.local_folder(ref.path, config.model.revision)
 
 
@@ -88,7 +94,9 @@ def _load(
             folder, dtype=config.model.dtype, trust_remote_code=config.model.trust_remote_code
         )
     texts = [*source.plain_text(Split.TRAIN)]
-    texts += [f"{e.prompt}\n{e.target}" for s in specs for e in source.examples(s.name, Split.TRAIN)]
+    texts += [
+        f"{e.prompt}\n{e.target}" for s in specs for e in source.examples(s.name, Split.TRAIN)
+    ]
     return loading.build(instantiate(config.model.architecture), texts, config.model.tokenizer_size)
 
 
@@ -124,7 +132,11 @@ def _train(
         )
 
     with tracking.tracked(
-        config.logger, directory.path, job_type=f"train-{config.role}", name=config.name, config=asdict(config)
+        config.logger,
+        directory.path,
+        job_type=f"train-{config.role}",
+        name=config.name,
+        config=asdict(config),
     ) as wandb_run:
         tracking.say_where(wandb_run, console)
         if config.role == Role.CONTROL:
@@ -214,21 +226,24 @@ def _metrics(
         "adapted_blocks": adapted or None,
         "training_data": data.training.counts(),
         "tasks": {
-            task: {"cluster": clusters[task], **scores} for task, scores in report.validation.items()
+            task: {"cluster": clusters[task], **scores}
+            for task, scores in report.validation.items()
         },
     }
 
 
-def _log(
-    wandb_run: Any, config: TrainConfig, metrics: dict[str, Any], files: list[Path]
-) -> None:
+def _log(wandb_run: Any, config: TrainConfig, metrics: dict[str, Any], files: list[Path]) -> None:
     for name, value in metrics.items():
         if isinstance(value, (int, float)):
             wandb_run.summary[name] = value
-    tasks = metrics.get("tasks") or {t: c["validation"] for t, c in metrics.get("controls", {}).items()}
+    tasks = metrics.get("tasks") or {
+        t: c["validation"] for t, c in metrics.get("controls", {}).items()
+    }
     for task, scores in tasks.items():
         for score, value in scores.items():
             if isinstance(value, float):
                 wandb_run.summary[f"val/{score}/task/{task}"] = value
     if files:
-        tracking.log_artifact(wandb_run, f"{config.role}-{config.adapter.name}", "model", files, {"tasks": len(tasks)})
+        tracking.log_artifact(
+            wandb_run, f"{config.role}-{config.adapter.name}", "model", files, {"tasks": len(tasks)}
+        )

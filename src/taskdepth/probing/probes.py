@@ -95,8 +95,11 @@ class LinearProbes(lightning.LightningModule):
         x = standardised(problem.x, problem.is_train)
         train, chosen_on, test = problem.is_train, problem.is_validation, problem.is_test
         fits = fit_path(
-            x[:, train], y[:, None, train], self._l2s,
-            n_classes=len(problem.class_names), tolerance=TOLERANCE,
+            x[:, train],
+            y[:, None, train],
+            self._l2s,
+            n_classes=len(problem.class_names),
+            tolerance=TOLERANCE,
         )
         choice = _choose(fits, x[:, chosen_on], y[:, None, chosen_on])
         predicted = torch.stack([fit.predict(x[:, test]) for fit in fits])
@@ -188,7 +191,7 @@ def wilson_interval(
     """The 95 % score interval of a share of `n` (Wilson 1927).
 
     >>> lower, upper = wilson_interval(torch.tensor([1.0], dtype=torch.float64), 10)
-    >>> round(float(lower), 4), float(upper)
+    >>> round(float(lower), 4), round(float(upper), 4)
     (0.7225, 1.0)
     """
     centre = accuracy + Z_95**2 / (2 * n)

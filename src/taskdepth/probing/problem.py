@@ -47,6 +47,8 @@ class ProbeProblem:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> ProbeProblem:
         """The same problem on `device` (the name Lightning looks for when it moves a batch)."""
-        tensors = {f.name: v for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)}
+        tensors = {
+            f.name: v for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)
+        }
         moved = {name: v.to(device, non_blocking=non_blocking) for name, v in tensors.items()}
         return replace(self, **moved)

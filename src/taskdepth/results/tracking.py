@@ -14,7 +14,6 @@ from statistics import median
 from typing import Any
 from urllib.parse import urlsplit
 
-
 import wandb
 from rich.console import Console
 
@@ -122,7 +121,9 @@ def log_pictures(run: Any, pictures: Mapping[str, Path]) -> None:
     run.log({f"figures/{name}": wandb.Image(str(path)) for name, path in pictures.items()})
 
 
-def log_artifact(run: Any, name: str, kind: str, files: list[Path], about: Mapping[str, Any]) -> None:
+def log_artifact(
+    run: Any, name: str, kind: str, files: list[Path], about: Mapping[str, Any]
+) -> None:
     """Files and folders as one versioned artifact."""
     artifact = wandb.Artifact(name, type=kind, metadata=dict(about))
     for path in files:

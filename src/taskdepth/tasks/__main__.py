@@ -16,7 +16,6 @@ from taskdepth.tasks.folder import FolderSource
 from taskdepth.tasks.spec import Kind, Source
 from taskdepth.types import Split
 
-
 KINDS = {
     Kind.CLASSIFICATION: "classes",
     Kind.MULTIPLE_CHOICE: "choice",
@@ -46,7 +45,9 @@ def listing(source: Source) -> Table:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m taskdepth.tasks", description=__doc__)
-    parser.add_argument("folder", nargs="?", help="folder of JSONL files; the demo suite without it")
+    parser.add_argument(
+        "folder", nargs="?", help="folder of JSONL files; the demo suite without it"
+    )
     folder = parser.parse_args().folder
     try:
         Console().print(listing(FolderSource(folder) if folder else DemoSource()))

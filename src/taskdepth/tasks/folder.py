@@ -52,7 +52,9 @@ class FolderSource:
             raise DataError(f"{self._folder} holds no .jsonl file")
         described = self._described()
         if missing := sorted(set(described) - {file.stem for file in files}):
-            raise DataError(f"{self._folder}/tasks.tsv names tasks without a file: {', '.join(missing)}")
+            raise DataError(
+                f"{self._folder}/tasks.tsv names tasks without a file: {', '.join(missing)}"
+            )
         return {file.stem: described.get(file.stem) or self._inferred(file) for file in files}
 
     def _described(self) -> dict[str, TaskSpec]:
@@ -115,14 +117,18 @@ def _lines(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 def _parse(spec: TaskSpec, row: dict[str, Any], place: str) -> tuple[Split, Example]:
     for field in ("example_id", "split", "prompt", "targets"):
         if field not in row:
-            raise DataError(f"{place}: no field {field!r}; found {', '.join(sorted(row)) or 'none'}")
+            raise DataError(
+                f"{place}: no field {field!r}; found {', '.join(sorted(row)) or 'none'}"
+            )
     for field in ("example_id", "prompt"):
         if not isinstance(row[field], str) or not row[field].strip():
             raise DataError(f"{place}: {field} must be a non-empty string")
     try:
         split = Split(row["split"])
     except ValueError:
-        raise DataError(f"{place}: split {row['split']!r} is not train, validation or test") from None
+        raise DataError(
+            f"{place}: split {row['split']!r} is not train, validation or test"
+        ) from None
     targets = _strings(row["targets"], "targets", place)
     if not targets or not all(target.strip() for target in targets):
         raise DataError(f"{place}: targets must hold at least one non-empty string")

@@ -56,7 +56,9 @@ class Source(Protocol):
         ...
 
 
-def select_tasks(specs: Mapping[str, TaskSpec], wanted: str | Sequence[str]) -> tuple[TaskSpec, ...]:
+def select_tasks(
+    specs: Mapping[str, TaskSpec], wanted: str | Sequence[str]
+) -> tuple[TaskSpec, ...]:
     """The tasks that `wanted` names, in the source's order: `all`, names, or `cluster:<name>`.
 
     Raises:

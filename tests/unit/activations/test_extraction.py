@@ -3,13 +3,14 @@ from __future__ import annotations
 import pytest
 import torch
 import transformers
-from conftest import tiny_llama
 from peft import LoraConfig
+from torch import Tensor, nn
+
+from conftest import tiny_llama
 from taskdepth import layers
 from taskdepth.activations.extraction import each_depth, extract
 from taskdepth.activations.pooling import Pooling
 from taskdepth.models import adapters
-from torch import Tensor, nn
 
 POOLINGS = list(Pooling)
 LENGTHS = (3, 11, 1, 7, 20, 2, 2)
@@ -50,14 +51,18 @@ def from_hugging_face(lm: nn.Module, prompt: list[int]) -> dict[Pooling, Tensor]
 
 
 @pytest.mark.parametrize("model_type", ["llama", "gemma2", "gpt2", "gpt_neox", "opt"])
-@pytest.mark.parametrize(("batch_tokens", "side"), [(1, "right"), (30, "left"), (10_000, "right"), (10_000, "left")])
+@pytest.mark.parametrize(
+    ("batch_tokens", "side"), [(1, "right"), (30, "left"), (10_000, "right"), (10_000, "left")]
+)
 def test_every_depth_equals_hidden_states(model_type: str, batch_tokens: int, side: str) -> None:
     lm = small(model_type)
     found = extract(lm, prompts(), poolings=POOLINGS, batch_tokens=batch_tokens, padding_side=side)
     for i, prompt in enumerate(prompts()):
         expected = from_hugging_face(lm, prompt)
         for pooling in POOLINGS:
-            torch.testing.assert_close(found[pooling][:, i], expected[pooling], rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(
+                found[pooling][:, i], expected[pooling], rtol=1e-5, atol=1e-5
+            )
 
 
 def test_post_norm_is_hugging_faces_last_hidden_state() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from taskdepth.activations.pooling import Pooling, pool
 
 STATES = torch.arange(24.0).reshape(2, 4, 3)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from taskdepth.activations.pooling import Pooling
 from taskdepth.activations.store import Activations, ActivationStore, hash_of_files, key_of
 from taskdepth.errors import ResultsError

@@ -4,6 +4,7 @@ import random
 
 import pytest
 import torch
+
 from taskdepth.data.collate import IGNORED, collate, pad, token_batches
 from taskdepth.data.tokenise import TokenisedRow
 

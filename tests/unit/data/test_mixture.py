@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from taskdepth.data.mixture import Mixture
 from taskdepth.tasks.spec import Kind, TaskSpec
 from taskdepth.types import Example

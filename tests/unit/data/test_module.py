@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from taskdepth.data.mixture import Mixture
 from taskdepth.data.module import PlainTextDataModule, TaskDataModule, load
 from taskdepth.data.tokenise import PromptFormat, Tokeniser
@@ -23,7 +24,9 @@ class Rows:
 
     def examples(self, task: str, split: Split) -> list[Example]:
         n = self._n.get(split.value, 0)
-        return [Example(f"{split}-{i}", task, "A dog " * (i + 1), ("yes",), "yes") for i in range(n)]
+        return [
+            Example(f"{split}-{i}", task, "A dog " * (i + 1), ("yes",), "yes") for i in range(n)
+        ]
 
     def plain_text(self, split: Split) -> list[str]:
         return ["A dog runs."] * 20

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from conftest import tiny_llama
 from taskdepth.data.tokenise import PromptFormat, Tokeniser
 from taskdepth.errors import DataError
@@ -51,7 +52,9 @@ def test_a_target_that_does_not_fit_drops_the_row(tiny: LanguageModel) -> None:
 
 
 def test_a_row_beyond_the_window_is_an_error_that_says_what_to_do(tiny: LanguageModel) -> None:
-    with pytest.raises(DataError, match=r"t-0: \d+ tokens do not fit the model's window of 32; data\.max"):
+    with pytest.raises(
+        DataError, match=r"t-0: \d+ tokens do not fit the model's window of 32; data\.max"
+    ):
         tokeniser(tiny, window=32).row(example("word " * 60))
     with pytest.raises(DataError, match="t-0"):
         tokeniser(tiny, window=32).prompt(example("word " * 60))

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
-from conftest import tiny_llama
 from peft import LoraConfig, PeftModel
 from safetensors.torch import load_file
+
+from conftest import tiny_llama
 from taskdepth.errors import ConfigError, ModelError
 from taskdepth.models import adapters
 
@@ -15,7 +16,9 @@ IDS = torch.tensor([[3, 4, 5, 6]])
 
 
 def lora(**options: object) -> LoraConfig:
-    return LoraConfig(r=2, target_modules=options.pop("target_modules", ["q_proj", "v_proj"]), **options)
+    return LoraConfig(
+        r=2, target_modules=options.pop("target_modules", ["q_proj", "v_proj"]), **options
+    )
 
 
 def llama() -> transformers.PreTrainedModel:
@@ -32,20 +35,30 @@ def llama() -> transformers.PreTrainedModel:
 
 
 @pytest.mark.parametrize(
-    ("blocks", "expected"), [(None, (0, 1, 2, 3)), ([0], (0,)), ([3, 1], (1, 3)), ([0, 1, 2, 3], (0, 1, 2, 3))]
+    ("blocks", "expected"),
+    [(None, (0, 1, 2, 3)), ([0], (0,)), ([3, 1], (1, 3)), ([0, 1, 2, 3], (0, 1, 2, 3))],
 )
 def test_exactly_the_chosen_blocks_are_adapted(
     blocks: list[int] | None, expected: tuple[int, ...]
 ) -> None:
     model = adapters.attach(tiny_llama().lm, lora(), blocks)
     assert adapters.adapted_blocks(model) == expected
-    trainable = {name.split("layers.")[1].split(".")[0] for name, p in model.named_parameters() if p.requires_grad}
+    trainable = {
+        name.split("layers.")[1].split(".")[0]
+        for name, p in model.named_parameters()
+        if p.requires_grad
+    }
     assert trainable == {str(block) for block in expected}
 
 
 @pytest.mark.parametrize(
     ("blocks", "message"),
-    [([], "no block is chosen"), ([4], r"blocks \[4\] do not exist"), ([1, 1], "named twice"), ([-1], "do not exist")],
+    [
+        ([], "no block is chosen"),
+        ([4], r"blocks \[4\] do not exist"),
+        ([1, 1], "named twice"),
+        ([-1], "do not exist"),
+    ],
 )
 def test_wrong_blocks_are_refused(blocks: list[int], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
@@ -105,17 +118,25 @@ def test_save_and_load_bit_for_bit_with_plain_peft(tmp_path: Path, tiny_folder: 
         assert torch.equal(again(IDS).logits, expected)
         assert not again.training
     assert torch.equal(lm(IDS).logits, before)
-    elsewhere = PeftModel.from_pretrained(transformers.AutoModelForCausalLM.from_pretrained(tiny_folder), tmp_path)
+    elsewhere = PeftModel.from_pretrained(
+        transformers.AutoModelForCausalLM.from_pretrained(tiny_folder), tmp_path
+    )
     assert torch.equal(elsewhere.eval()(IDS).logits, expected)
 
 
 def test_a_folder_without_an_adapter_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="holds no adapter"), adapters.loaded(tiny_llama().lm, tmp_path):
+    with (
+        pytest.raises(ModelError, match="holds no adapter"),
+        adapters.loaded(tiny_llama().lm, tmp_path),
+    ):
         pass
 
 
 def test_an_adapter_of_another_width_is_named(tmp_path: Path) -> None:
     model = adapters.attach(llama(), lora(), None)
     adapters.save(model, tmp_path)
-    with pytest.raises(ModelError, match="does not fit"), adapters.loaded(tiny_llama().lm, tmp_path):
+    with (
+        pytest.raises(ModelError, match="does not fit"),
+        adapters.loaded(tiny_llama().lm, tmp_path),
+    ):
         pass

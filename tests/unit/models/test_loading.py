@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from conftest import TEXTS, tiny_llama
 from taskdepth.errors import ModelError
 from taskdepth.models import loading
@@ -29,7 +30,9 @@ def test_a_saved_model_comes_back_in_eval_mode(tiny_folder: Path) -> None:
         ("model.safetensors", "has no safetensors weights"),
     ],
 )
-def test_what_is_missing_is_named(tiny_folder: Path, tmp_path: Path, remove: str, message: str) -> None:
+def test_what_is_missing_is_named(
+    tiny_folder: Path, tmp_path: Path, remove: str, message: str
+) -> None:
     folder = tmp_path / "model"
     shutil.copytree(tiny_folder, folder)
     for path in folder.glob(f"{remove}*"):
@@ -40,7 +43,10 @@ def test_what_is_missing_is_named(tiny_folder: Path, tmp_path: Path, remove: str
 
 @pytest.mark.parametrize(
     ("path", "message"),
-    [("./nowhere", "no model folder at ./nowhere"), ("no-one/no-model", "neither a folder nor within reach")],
+    [
+        ("./nowhere", "no model folder at ./nowhere"),
+        ("no-one/no-model", "neither a folder nor within reach"),
+    ],
 )
 def test_what_is_not_there_is_named(path: str, message: str) -> None:
     with pytest.raises(ModelError, match=message) as caught:

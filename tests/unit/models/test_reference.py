@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from taskdepth.errors import ModelError
 from taskdepth.models.reference import refer, refer_controls
 from taskdepth.types import Role
@@ -45,7 +46,10 @@ def test_unfinished_and_empty_folders_are_named(tmp_path: Path) -> None:
 def test_controls(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"no controls\.json"):
         refer_controls(str(tmp_path), ["rte"])
-    touch(tmp_path / "controls" / "rte" / "adapter" / "adapter_config.json", {"base_model_name_or_path": "b"})
+    touch(
+        tmp_path / "controls" / "rte" / "adapter" / "adapter_config.json",
+        {"base_model_name_or_path": "b"},
+    )
     index = {
         "rte": {"adapter": "controls/rte/adapter"},
         "gone": {"adapter": "controls/gone/adapter"},

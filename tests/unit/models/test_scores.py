@@ -3,12 +3,15 @@ from __future__ import annotations
 import math
 
 import torch
+
 from taskdepth.models.scores import TaskMean
 
 
 def test_means_by_task_weighted_and_undefined() -> None:
     metric = TaskMean(3)
-    metric.update(torch.tensor([0, 0, 2]), torch.tensor([6.0, 2.0, 5.0]), torch.tensor([3.0, 1.0, 5.0]))
+    metric.update(
+        torch.tensor([0, 0, 2]), torch.tensor([6.0, 2.0, 5.0]), torch.tensor([3.0, 1.0, 5.0])
+    )
     first, missing, last = metric.compute().tolist()
     assert (first, last) == (2.0, 1.0)
     assert math.isnan(missing)

@@ -8,6 +8,8 @@ import lightning
 import pytest
 import torch
 import transformers
+from torch.nn import functional
+
 from taskdepth.data.batches import ScoringBatches
 from taskdepth.data.collate import collate
 from taskdepth.data.tokenise import PromptFormat, TokenisedRow, Tokeniser
@@ -15,7 +17,6 @@ from taskdepth.models.loading import LanguageModel
 from taskdepth.models.tuner import InstructionTuner, Schedule, only_at, target_logits
 from taskdepth.tasks.spec import Kind, TaskSpec
 from taskdepth.types import Example, LMBatch
-from torch.nn import functional
 
 ROWS = [TokenisedRow("a", "t", (5, 6, 7, 8, 9), 3), TokenisedRow("b", "u", (11, 4, 3), 1)]
 
@@ -144,7 +145,9 @@ def test_validation_scores_against_greedy_decoding_and_by_hand(tiny: LanguageMod
     decoded = [greedy(tiny, tokeniser, example) in example.targets for example in free]
     assert decoded == [True, True, False, False], "the model has learnt what it was shown"
     assert module.validation["u"]["exact_match"] == 0.5
-    losses = {(e.example_id, a): loss_of(tiny, tokeniser, e, a) for e in closed for a in ("no", "yes")}
+    losses = {
+        (e.example_id, a): loss_of(tiny, tokeniser, e, a) for e in closed for a in ("no", "yes")
+    }
     ranked = [
         min(("no", "yes"), key=lambda a: losses[e.example_id, a][0]) == e.target for e in closed
     ]

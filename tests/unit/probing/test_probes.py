@@ -8,12 +8,13 @@ import torch
 from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+
 from taskdepth.errors import DataError
 from taskdepth.probing.control_tasks import shuffled_labels
 from taskdepth.probing.probes import ProbeResult, fit_probes, standardised, wilson_interval
 from taskdepth.probing.problem import ProbeProblem
 from taskdepth.probing.rows import to_rows
-from torch import Tensor
 
 N, D, DEPTHS = 600, 12, 5
 
@@ -35,7 +36,9 @@ def problem(
     return ProbeProblem(x=x, y=y, **(about | splits | changes))  # type: ignore[arg-type]
 
 
-def solved(*problems: ProbeProblem, l2s: tuple[float, ...] = (1.0, 10.0, 100.0)) -> list[ProbeResult]:
+def solved(
+    *problems: ProbeProblem, l2s: tuple[float, ...] = (1.0, 10.0, 100.0)
+) -> list[ProbeResult]:
     return fit_probes(problems, l2s=l2s, seed=0, accelerator="cpu", progress=False)
 
 
@@ -57,7 +60,9 @@ def test_accuracy_equals_sklearn_at_every_l2() -> None:
             scaler = StandardScaler().fit(given.x[depth][given.is_train])
             model = LogisticRegression(C=1 / l2, tol=1e-8, max_iter=1000)
             model.fit(scaler.transform(given.x[depth][given.is_train]), given.y[given.is_train])
-            score = model.score(scaler.transform(given.x[depth][given.is_test]), given.y[given.is_test])
+            score = model.score(
+                scaler.transform(given.x[depth][given.is_test]), given.y[given.is_test]
+            )
             assert float(result.accuracy[depth]) == pytest.approx(score, abs=1e-9)
 
 
@@ -129,7 +134,9 @@ def test_wilson_interval_is_scipys(right: int, n: int) -> None:
 def test_recall_by_group_adds_up_to_accuracy() -> None:
     group = torch.arange(N) // 6 % 4
     groups = (("a", "x"), ("b", "x"), ("c", "y"), ("d", "y"))
-    (result,) = solved(problem(target="task", task="all", cluster="all", group=group, groups=groups))
+    (result,) = solved(
+        problem(target="task", task="all", cluster="all", group=group, groups=groups)
+    )
     assert [recall.task for recall in result.recalls] == ["a", "b", "c", "d"]
     total = sum(recall.value * recall.n for recall in result.recalls) / result.n
     torch.testing.assert_close(total, result.accuracy)
@@ -169,7 +176,8 @@ def test_rows_say_what_the_result_says() -> None:
     assert [row.value for row in accuracy] == result.accuracy.tolist()
     assert [row.lower for row in accuracy] == result.lower.tolist()
     assert {row.name for row in rows} == {
-        f"{name}@mean" for name in ("accuracy", "control_task_accuracy", "selectivity", "l2", "majority")
+        f"{name}@mean"
+        for name in ("accuracy", "control_task_accuracy", "selectivity", "l2", "majority")
     }
     assert {(row.kind, row.task, row.target, row.seed, row.n) for row in rows} == {
         ("probe", "rte", "label", 3, 100)

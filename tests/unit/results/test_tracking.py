@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import wandb
+
 import wandb_log
 from taskdepth.config import LoggerConfig
 from taskdepth.results import tracking

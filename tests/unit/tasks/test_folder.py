@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from taskdepth.errors import DataError
 from taskdepth.tasks.folder import FolderSource
 from taskdepth.tasks.spec import Kind, select_tasks
