@@ -12,7 +12,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -81,7 +81,7 @@ def _main(name: str, run: Callable[[DictConfig], float | None]) -> None:
         _fail(error)
 
 
-def _fail(error: Exception) -> Any:
+def _fail(error: Exception) -> NoReturn:
     print(f"error: {one_line(error)}", file=sys.stderr)
     sys.exit(1)
 
@@ -98,8 +98,9 @@ def _refuse_multirun_on_many_devices(cfg: DictConfig) -> None:
 def one_line(error: Exception) -> str:
     """The message of `error` on one line, with the nearest names where Hydra lists what it knows.
 
-    >>> print(one_line(Exception("Could not find 'model/tyni'\\n\\nAvailable options in 'model':\\n\\tgpt\\n\\ttiny")))
-    Could not find 'model/tyni': did you mean tiny?
+    >>> text = "Could not find 'model/tyni'\\n\\nAvailable options in 'model':\\n\\tgpt\\n\\ttiny"
+    >>> one_line(Exception(text))
+    "Could not find 'model/tyni': did you mean tiny?"
     """
     text = str(error)
     if error.__cause__ is not None and str(error.__cause__) not in text:

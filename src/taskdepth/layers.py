@@ -52,7 +52,7 @@ def n_blocks(model: nn.Module) -> int:
 def blocks_path(model: nn.Module) -> str:
     """The dotted name of the block list, such as `model.layers`."""
     blocks = find_blocks(model)
-    return next(name for name, module in model.named_modules() if module is blocks)
+    return next(str(name) for name, module in model.named_modules() if module is blocks)
 
 
 def block_of(depth: int) -> int:

@@ -19,7 +19,10 @@ from taskdepth import config as schemas
 from taskdepth.errors import ResultsError
 from taskdepth.files import write_json, write_text
 
-RECORDED_PACKAGES = ["taskdepth", "torch", "lightning", "transformers", "tokenizers", "peft", "hydra-core", "wandb", "torchmetrics", "numpy", "pyarrow"]
+RECORDED_PACKAGES = (
+    *("taskdepth", "torch", "lightning", "transformers", "tokenizers", "peft"),
+    *("hydra-core", "wandb", "torchmetrics", "numpy", "pyarrow"),
+)
 
 
 class RunDirectory:
@@ -67,7 +70,7 @@ class RunDirectory:
             )
         if (self.path / self._finished_by).is_file() and not reopen:
             raise ResultsError(
-                f"{self.path} already holds the results of these settings: read them there, or name=<another>, "
+                f"{self.path} already holds the results of these settings: read them, or name=<another>, "
                 "or overwrite=true"
             )
 

@@ -98,4 +98,4 @@ def detach(model: PeftModel) -> PreTrainedModel:
     if hasattr(lm, "peft_config"):
         del lm.peft_config  # PEFT would warn that the next adapter is the second one
     lm.requires_grad_(True)
-    return lm  # type: ignore[no-any-return]
+    return lm

@@ -58,9 +58,9 @@ def train_controls(
             progress.advance(bar)
         progress.update(bar, what="")
     if failed:
-        task, error = next(iter(failed.items()))
-        raise type(error)(
-            f"{len(failed)} of {len(specs)} control models failed (the others are saved), first {task}: {error}"
+        task, first = next(iter(failed.items()))
+        raise type(first)(
+            f"{len(failed)} of {len(specs)} control models failed (the others are saved), first {task}: {first}"
         )
     return done
 

@@ -135,7 +135,7 @@ def _select(config: ProbeConfig, study: Study, directory: RunDirectory, console:
         gain,
         region=settings.region,
         k=settings.k,
-        blocks=settings.blocks,
+        blocks=settings.blocks or (),
     )
     selection.write(directory / SELECTION)
     console.print(f"adapters belong into blocks {list(selection.blocks)}: {selection.reason}")

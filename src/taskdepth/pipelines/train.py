@@ -187,7 +187,7 @@ def _train_one(
         ckpt_path=_checkpoint(config, directory, console),
     )
     if config.adapter.peft is not None:
-        adapters.save(lm, directory / "adapter")  # type: ignore[arg-type]
+        adapters.save(lm, directory / "adapter")
     else:
         model.lm.save_pretrained(directory / "model")
         model.tokenizer.save_pretrained(directory / "model")

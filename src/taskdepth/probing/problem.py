@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -39,7 +40,7 @@ class ProbeProblem:
 
     def __post_init__(self) -> None:
         about = f"{self.target} probe of {self.task} on {self.model}"
-        if len(self.y[self.is_train].unique()) < 2:
+        if len(set(self.y[self.is_train].tolist())) < 2:
             raise DataError(f"{about}: its training rows are all of one class")
         for name in ("validation", "test"):
             if not bool(getattr(self, f"is_{name}").any()):
@@ -47,8 +48,9 @@ class ProbeProblem:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> ProbeProblem:
         """The same problem on `device` (the name Lightning looks for when it moves a batch)."""
-        tensors = {
-            f.name: v for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)
+        moved: dict[str, Any] = {
+            field.name: value.to(device, non_blocking=non_blocking)
+            for field in fields(self)
+            if isinstance(value := getattr(self, field.name), Tensor)
         }
-        moved = {name: v.to(device, non_blocking=non_blocking) for name, v in tensors.items()}
         return replace(self, **moved)

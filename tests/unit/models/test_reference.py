@@ -58,7 +58,7 @@ def test_controls(tmp_path: Path) -> None:
     touch(tmp_path / "controls.json", {"controls": index})
     ref = refer_controls(str(tmp_path), ["rte"])["rte"]
     assert (ref.role, ref.task, ref.path) == (Role.CONTROL, "rte", "b")
-    with pytest.raises(ModelError, match="no control model for 'rtee'.*did you mean rte"):
+    with pytest.raises(ModelError, match=r"no control model for 'rtee'.*did you mean rte"):
         refer_controls(str(tmp_path), ["rte", "rtee"])
     with pytest.raises(ModelError, match="no adapter at"):
         refer_controls(str(tmp_path), ["gone"])

@@ -55,17 +55,17 @@ def test_the_transaction_log_holds_every_value_against_layer(tmp_path: Path) -> 
 
 
 def test_a_run_is_finished_after_an_error_and_the_next_is_another(tmp_path: Path) -> None:
-    ids = []
-    for name in ("first", "second"):
-        (tmp_path / name).mkdir()
-        with (
-            pytest.raises(RuntimeError, match="stop"),
-            tracking.tracked(
-                LoggerConfig(), tmp_path / name, job_type="j", name=name, config={}
-            ) as run,
-        ):
+    ids: list[str] = []
+
+    def failing(folder: Path) -> None:
+        folder.mkdir()
+        with tracking.tracked(LoggerConfig(), folder, job_type="j", name="n", config={}) as run:
             ids.append(run.id)
             raise RuntimeError("stop")
+
+    for name in ("first", "second"):
+        with pytest.raises(RuntimeError, match="stop"):
+            failing(tmp_path / name)
         assert wandb.run is None
     assert len(set(ids)) == 2
 
