@@ -23,6 +23,7 @@ from taskdepth.errors import ConfigError, nearest
 STAGES = ("extract", "probe", "compare", "select", "report")
 POOLINGS = ("last_token", "mean")
 DTYPES = ("float32", "bfloat16", "float16")
+LOSS_BALANCES = ("token", "example")
 PROBE_TARGETS = ("task", "cluster", "label")
 
 # what a run is called and where it lands does not change what it computes
@@ -93,13 +94,15 @@ class SchedulerConfig:
 
 @dataclass
 class TrainerConfig:
-    """`options` are passed to `lightning.Trainer` as they are."""
+    """`loss_balance`: every target `token` counts the same, or every `example` (long targets then do
+    not drown short ones). `options` are passed to `lightning.Trainer` as they are."""
 
     max_epochs: int | None = 3
     max_steps: int = -1
     batch_size_examples: int = 16
     accumulate_batches: int = 1
     gradient_clip_norm: float = 1.0
+    loss_balance: str = "token"
     accelerator: str = "auto"
     devices: int = 1
     precision: str = "32-true"
@@ -344,6 +347,10 @@ def _train_problems(config: TrainConfig) -> list[str]:
         found.append(_not_one_of("model.dtype", config.model.dtype, list(DTYPES)))
     if config.scheduler.shape not in ("cosine", "constant"):
         found.append(_not_one_of("scheduler.shape", config.scheduler.shape, ["cosine", "constant"]))
+    if config.trainer.loss_balance not in LOSS_BALANCES:
+        found.append(
+            _not_one_of("trainer.loss_balance", config.trainer.loss_balance, list(LOSS_BALANCES))
+        )
     if not 0 <= config.scheduler.warmup_fraction <= 1:
         found.append("scheduler.warmup_fraction must lie between 0 and 1")
     found += _adapter_problems(config)

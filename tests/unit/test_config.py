@@ -127,6 +127,7 @@ def test_typos_and_wrong_types_fail_while_composing(override: str) -> None:
         ("train", ["mixture.cap_per_task_examples=0"], "cap_per_task_examples must be at least 1"),
         ("train", ["scheduler.shape=square"], "scheduler.shape=square is unknown"),
         ("train", ["scheduler.warmup_fraction=2"], "between 0 and 1"),
+        ("train", ["trainer.loss_balance=words"], "trainer.loss_balance=words is unknown"),
         ("train", ["logger.mode=loud"], "logger.mode=loud is unknown"),
         ("probe", ["stages=[extrakt]"], "stages=extrakt is unknown: did you mean extract"),
         ("probe", ["stages=[]"], "stages is empty"),

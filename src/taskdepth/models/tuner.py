@@ -76,6 +76,18 @@ def target_logits(
     return output.logits[0], next_tokens
 
 
+def balanced(
+    token_loss: Float[Tensor, " n_targets"], batch: LMBatch, balance: str
+) -> Float[Tensor, ""]:
+    """The mean over target tokens (`token`), or over the rows' own means (`example`)."""
+    if balance == "token":
+        return token_loss.mean()
+    row = batch.is_target.nonzero()[:, 0]
+    n_tokens = _sum_by(row, torch.ones_like(token_loss), len(batch.input_ids))
+    means = _sum_by(row, token_loss, len(batch.input_ids)) / n_tokens.clamp(min=1)
+    return means.sum() / (n_tokens > 0).sum()
+
+
 class InstructionTuner(lightning.LightningModule):
     """Learns `lm` (all of it, or the adapter it wears) by the loss on target tokens.
 
@@ -90,6 +102,7 @@ class InstructionTuner(lightning.LightningModule):
         task_names: Sequence[str],
         optimizer: OptimizerFactory,
         schedule: Schedule,
+        loss_balance: str = "token",
     ) -> None:
         super().__init__()
         self.lm = lm
@@ -97,6 +110,7 @@ class InstructionTuner(lightning.LightningModule):
         self.strict_loading = False  # checkpoints hold only what trains
         self._optimizer = optimizer
         self._schedule = schedule
+        self._loss_balance = loss_balance
         self.validation: dict[str, dict[str, float]] = {}  # task → score → value, of the last one
         self.validated_at_step = -1
         self.loss = TaskMean(len(task_names))
@@ -119,7 +133,8 @@ class InstructionTuner(lightning.LightningModule):
 
     def training_step(self, batch: LMBatch, batch_idx: int) -> Tensor:
         logits, tokens = target_logits(self.lm, batch)
-        loss = functional.cross_entropy(logits.float(), tokens)
+        token_loss = functional.cross_entropy(logits.float(), tokens, reduction="none")
+        loss = balanced(token_loss, batch, self._loss_balance)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.input_ids))
         return loss
 

@@ -54,7 +54,13 @@ def fit(
 ) -> FitReport:
     """Tune `lm` in place, from `ckpt_path` on if given, and validate it at the end."""
     start_s = time.perf_counter()
-    tuner = InstructionTuner(lm, task_names, _optimizer(config), Schedule(**vars(config.scheduler)))
+    tuner = InstructionTuner(
+        lm,
+        task_names,
+        _optimizer(config),
+        Schedule(**vars(config.scheduler)),
+        config.trainer.loss_balance,
+    )
     can_validate = len(data.val_dataloader()) > 0
     trainer = _trainer(config, callbacks, logger, can_validate)
     with warnings.catch_warnings():

@@ -14,7 +14,7 @@ from taskdepth.data.batches import ScoringBatches
 from taskdepth.data.collate import collate
 from taskdepth.data.tokenise import PromptFormat, TokenisedRow, Tokeniser
 from taskdepth.models.loading import LanguageModel
-from taskdepth.models.tuner import InstructionTuner, Schedule, only_at, target_logits
+from taskdepth.models.tuner import InstructionTuner, Schedule, balanced, only_at, target_logits
 from taskdepth.tasks.spec import Kind, TaskSpec
 from taskdepth.types import Example, LMBatch
 
@@ -192,3 +192,11 @@ def test_checkpoints_hold_what_trains(tiny: LanguageModel) -> None:
     module.on_save_checkpoint(checkpoint)
     assert list(checkpoint["state_dict"]) == ["lm.model.norm.weight"]
     assert module.strict_loading is False
+
+
+def test_balance_by_token_and_by_example() -> None:
+    losses = torch.tensor([1.0, 3.0, 5.0, 9.0])
+    rows = [TokenisedRow("a", "t", (5, 6, 7, 8), 1), TokenisedRow("b", "u", (11, 4), 1)]
+    given = collate(rows, [0, 1])
+    assert float(balanced(losses, given, "token")) == 4.5
+    assert float(balanced(losses, given, "example")) == (3.0 + 9.0) / 2
