@@ -11,7 +11,8 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 import hydra
@@ -72,13 +73,27 @@ def _main(name: str, run: Callable[[DictConfig], float | None]) -> None:
             _fail(error)
 
     decorated = hydra.main(version_base="1.3", config_path=str(config.conf_dir()), config_name=name)
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing; we print
     try:
-        decorated(task)()
+        with _hydra_raises():
+            decorated(task)()
     except (TaskdepthError, HydraException, OmegaConfBaseException) as error:
         if show_everything:
             raise
         _fail(error)
+
+
+@contextmanager
+def _hydra_raises() -> Iterator[None]:
+    """Inside, Hydra raises its errors instead of printing them over many lines."""
+    before = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = before
 
 
 def _fail(error: Exception) -> NoReturn:

@@ -23,8 +23,9 @@ GROUPED_BATCHES = 8
 class TrainBatches:
     """An epoch's batches, in an order that depends on the seed and the epoch alone.
 
-    Rows are shuffled, sorted by length within a window of some batches, and the batches shuffled again.
-    `state_dict` and `load_state_dict` are what Lightning asks for to go on in the middle of an epoch.
+    Rows are shuffled, sorted by length within a window of some batches, and the batches shuffled
+    again. Lightning tells the epoch through `sampler.set_epoch`, and asks for `state_dict` and
+    `load_state_dict` to go on in the middle of an epoch.
     """
 
     def __init__(
@@ -40,25 +41,29 @@ class TrainBatches:
         self._seed = seed
         self._epoch = 0
         self._next_batch = 0
+        self._resume_at = 0
+        self.sampler = self  # where Lightning looks for set_epoch
 
     def __len__(self) -> int:
         return -(-len(self._rows) // self._batch_size)
 
     def __iter__(self) -> Iterator[LMBatch]:
-        if self._next_batch >= len(self):
-            self._epoch += 1
-            self._next_batch = 0
+        # at the end of an epoch there is nothing to go on with: the next one starts afresh
+        self._next_batch = self._resume_at % len(self)
+        self._resume_at = 0
         for batch in self._order(self._epoch)[self._next_batch :]:
             self._next_batch += 1
             rows = [self._rows[i] for i in batch]
             yield collate(rows, [self._task_index[row.task] for row in rows])
 
+    def set_epoch(self, epoch: int) -> None:
+        self._epoch = epoch
+
     def state_dict(self) -> dict[str, Any]:
-        return {"epoch": self._epoch, "next_batch": self._next_batch}
+        return {"next_batch": self._next_batch}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._epoch = state["epoch"]
-        self._next_batch = state["next_batch"]
+        self._resume_at = state["next_batch"]
 
     def _order(self, epoch: int) -> list[list[int]]:
         rng = random.Random(f"{self._seed}/epoch/{epoch}")

@@ -25,24 +25,29 @@ OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Linear warm-up over a fraction of the steps, then cosine decay to zero, or constant."""
+    """Linear warm-up over a fraction of `n_steps`, then cosine decay to zero, or constant.
 
+    The number of steps is told and not asked of Lightning: `estimated_stepping_batches` would set up
+    the loaders before a checkpoint's position in them is known, and it would be lost.
+    """
+
+    n_steps: int
     shape: str = "cosine"
     warmup_fraction: float = 0.0
 
-    def factor(self, step: int, n_steps: int) -> float:
+    def factor(self, step: int) -> float:
         """What the learning rate is multiplied by at `step`.
 
-        >>> schedule = Schedule("cosine", warmup_fraction=0.5)
-        >>> [round(schedule.factor(step, 4), 2) for step in range(4)]
+        >>> schedule = Schedule(4, "cosine", warmup_fraction=0.5)
+        >>> [round(schedule.factor(step), 2) for step in range(4)]
         [0.5, 1.0, 1.0, 0.5]
         """
-        n_warmup = round(self.warmup_fraction * n_steps)
+        n_warmup = round(self.warmup_fraction * self.n_steps)
         if step < n_warmup:
             return (step + 1) / n_warmup
         if self.shape == "constant":
             return 1.0
-        progress = (step - n_warmup) / max(1, n_steps - n_warmup)
+        progress = (step - n_warmup) / max(1, self.n_steps - n_warmup)
         return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
@@ -119,9 +124,10 @@ class InstructionTuner(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = self._optimizer([p for p in self.lm.parameters() if p.requires_grad])
-        n_steps = int(self.trainer.estimated_stepping_batches)
+        schedule = self._schedule
         scheduler = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: self._schedule.factor(step, n_steps)
+            optimizer,
+            lambda step: schedule.factor(step),  # a plain function is not put into checkpoints
         )
         return {
             "optimizer": optimizer,

@@ -58,7 +58,7 @@ def fit(
         lm,
         task_names,
         _optimizer(config),
-        Schedule(**vars(config.scheduler)),
+        Schedule(_n_steps(config, len(data.train_dataloader())), **vars(config.scheduler)),
         config.trainer.loss_balance,
     )
     can_validate = len(data.val_dataloader()) > 0
@@ -80,6 +80,13 @@ def fit(
         trainable_parameters=sum(p.numel() for p in lm.parameters() if p.requires_grad),
         seconds=time.perf_counter() - start_s,
     )
+
+
+def _n_steps(config: TrainConfig, n_batches: int) -> int:
+    settings = config.trainer
+    if settings.max_steps >= 0:
+        return settings.max_steps
+    return -(-n_batches // settings.accumulate_batches) * (settings.max_epochs or 1)
 
 
 def _optimizer(config: TrainConfig) -> Any:

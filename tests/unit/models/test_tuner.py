@@ -78,8 +78,8 @@ def test_the_head_is_itself_again_afterwards(tiny: LanguageModel) -> None:
     ],
 )
 def test_schedule(shape: str, warmup: float, expected: list[float]) -> None:
-    schedule = Schedule(shape, warmup)
-    assert [schedule.factor(step, 4) for step in range(4)] == pytest.approx(expected, abs=1e-4)
+    schedule = Schedule(4, shape, warmup)
+    assert [schedule.factor(step) for step in range(4)] == pytest.approx(expected, abs=1e-4)
 
 
 class Loader:
@@ -108,7 +108,7 @@ def trainer(**options: Any) -> lightning.Trainer:
 
 def tuner(lm: torch.nn.Module) -> InstructionTuner:
     adamw = functools.partial(torch.optim.AdamW, lr=1e-2)
-    return InstructionTuner(lm, ["t", "u"], adamw, Schedule())
+    return InstructionTuner(lm, ["t", "u"], adamw, Schedule(60))
 
 
 def test_fit_trains_in_train_mode_and_lowers_the_loss(tiny: LanguageModel) -> None:

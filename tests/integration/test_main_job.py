@@ -1,0 +1,328 @@
+"""The main job on a tiny model and tiny tasks: tune, control models, extract, probe, compare, place."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from safetensors.torch import load_file
+
+import wandb_log
+from taskdepth import config
+from taskdepth.activations.pooling import Pooling
+from taskdepth.activations.store import ActivationStore
+from taskdepth.errors import ResultsError, TaskdepthError
+from taskdepth.pipelines import probe, train
+from taskdepth.results.table import LayerTable
+from taskdepth.results.tracking import layer_series
+from taskdepth.selection.placement import LayerSelection
+
+WORDS = ["film", "dog", "cat", "house", "garden", "true", "good", "bad"]
+TASKS = {
+    "mood": ("nli", ["no", "yes"]),
+    "tone": ("sentiment", ["bad", "good"]),
+    "echo": ("misc", []),
+}
+
+
+def write_tasks(folder: Path) -> None:
+    folder.mkdir()
+    lines = ["task\tcluster\tkind\tlabels"]
+    for number, (task, (cluster, labels)) in enumerate(TASKS.items()):
+        kind = "classification" if labels else "generation"
+        lines.append(f"{task}\t{cluster}\t{kind}\t{'|'.join(labels)}")
+        rows = []
+        for i in range(36):
+            word = WORDS[(i * (number + 1) + i // 8) % len(WORDS)]
+            label = labels[i % 2] if labels else None
+            row = {
+                "example_id": f"{task}-{i}",
+                "split": ["train", "train", "validation", "test"][i // 2 % 4],
+                "prompt": f"{task}: the {word} {'runs' if i % 2 else 'sleeps'} {i}",
+                "targets": [label or word],
+                "label": label,
+            }
+            rows.append(json.dumps(row))
+        (folder / f"{task}.jsonl").write_text("\n".join(rows) + "\n")
+    (folder / "tasks.tsv").write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("study")
+    write_tasks(folder / "tasks")
+    return folder
+
+
+def settings(command: str, place: Path, *overrides: str) -> Any:
+    shared = [f"paths.root='{place}'", "data=folder", f"data.path='{place}/tasks'"]
+    with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
+        return config.resolve(compose(command, [*shared, *overrides]))
+
+
+def tune(place: Path, name: str, model: Path, *overrides: str) -> train.TrainResult:
+    common = ["trainer.max_epochs=2", "trainer.batch_size_examples=8", "callbacks=none"]
+    common += ["trainer.accelerator=cpu", f"name={name}", f"model.path='{model}'"]
+    return train.run(settings("train", place, *common, *overrides))
+
+
+@pytest.fixture(scope="module")
+def study(place: Path, tiny_folder: Path) -> Path:
+    """Experimental model (adapter in blocks 2 and 3), control models (blocks 1 to 3), and a probe run."""
+    tune(place, "exp", tiny_folder, "adapter=lora", "adapter.blocks=[2,3]", "optimizer.lr=0.02")
+    tune(
+        place,
+        "con",
+        tiny_folder,
+        "experiment=control_models",
+        "adapter.blocks=[1,2,3]",
+        "optimizer.lr=0.02",
+    )
+    models = [
+        f"models.pretrained='{tiny_folder}'",
+        f"models.experimental='{place}/outputs/train/exp'",
+        f"models.controls='{place}/outputs/train/con'",
+    ]
+    probe.run(settings("probe", place, *models, "name=found", "similarity.n_bootstrap=20"))
+    return place / "outputs" / "probe" / "found"
+
+
+def test_a_training_run_leaves_what_others_can_use(
+    study: Path, place: Path, tiny_folder: Path
+) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    run = place / "outputs" / "train" / "exp"
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["adapted_blocks"] == [2, 3]
+    assert set(metrics["tasks"]) == set(TASKS)
+    assert set(metrics["tasks"]["tone"]) == {"cluster", "loss", "exact_match", "rank_accuracy"}
+    assert "rank_accuracy" not in metrics["tasks"]["echo"]
+    assert metrics["training_data"]["rows"] == 3 * 20
+    assert (run / "config.yaml").read_text().startswith("name: exp")
+    plain = PeftModel.from_pretrained(
+        AutoModelForCausalLM.from_pretrained(tiny_folder), run / "adapter"
+    )
+    ids = AutoTokenizer.from_pretrained(tiny_folder)("tone: the dog", return_tensors="pt")
+    assert plain(**ids).logits.isfinite().all()
+
+
+def test_control_models_are_one_per_task_with_a_list(study: Path, place: Path) -> None:
+    run = place / "outputs" / "train" / "con"
+    listed = json.loads((run / "controls.json").read_text())["controls"]
+    assert set(listed) == set(TASKS)
+    weights = [load_file(run / listed[t]["adapter"] / "adapter_model.safetensors") for t in TASKS]
+    name = next(name for name in weights[0] if "lora_B" in name)
+    assert not torch.equal(weights[0][name], weights[1][name])
+
+
+def states(place: Path, role: str, task: str) -> torch.Tensor:
+    store = ActivationStore(place / "outputs" / "activations")
+    for manifest in (place / "outputs" / "activations").rglob("manifest.json"):
+        about = json.loads(manifest.read_text())
+        if (about["role"], about["task"], about["split"]) == (role, task, "test"):
+            return store.read(manifest.parent.name).states[Pooling.LAST_TOKEN]
+    raise AssertionError(f"no states of {role}, {task}")
+
+
+@pytest.mark.parametrize(("role", "first"), [("experimental", 2), ("control", 1)])
+def test_below_the_first_adapted_block_states_are_the_pretrained_models(
+    study: Path, place: Path, role: str, first: int
+) -> None:
+    for task in TASKS:
+        before, tuned = states(place, "pretrained", task), states(place, role, task)
+        assert torch.equal(before[: first + 1], tuned[: first + 1])
+        assert not torch.allclose(before[first + 1], tuned[first + 1])
+
+
+def test_the_table_holds_every_value(study: Path) -> None:
+    table = LayerTable.read(study / "layers.parquet")
+    depths = set(range(5))
+    for role in ("pretrained", "experimental"):
+        for task in TASKS:
+            for name in (
+                "linear_cka",
+                "debiased_cka",
+                "debiased_cka_shuffled",
+                "debiased_cka@mean",
+            ):
+                rows = table.where(kind="similarity", role=role, task=task, name=name)
+                assert {row.depth for row in rows} == depths
+                assert {row.reference for row in rows} == {"control"}
+        for target in ("task", "cluster"):
+            for name in ("accuracy", "majority", "control_task_accuracy", "selectivity", "l2"):
+                rows = table.where(kind="probe", role=role, target=target, name=name, task="all")
+                assert {row.depth for row in rows} == depths
+        labels = table.where(kind="probe", role=role, target="label", name="accuracy")
+        assert {row.task for row in labels} == {"mood", "tone"}
+    assert table.n_blocks == 4
+
+
+def test_identical_states_are_alike_and_constant_ones_undefined(study: Path) -> None:
+    table = LayerTable.read(study / "layers.parquet")
+    for task in TASKS:
+        curve = table.where(kind="similarity", role="pretrained", task=task, name="debiased_cka")
+        values = [row.value for row in curve]
+        assert math.isnan(values[0]), "every prompt ends in the same token"
+        assert values[1] == pytest.approx(1.0), "block 0 has no adapter"
+        assert values[-1] < 1.0 - 1e-6
+    undefined = json.loads((study / "findings.json").read_text())["undefined"]["similarity"]
+    assert any("depth 0" in what and "zero variance" in why for what, why in undefined)
+
+
+def test_wandb_holds_what_the_table_holds(study: Path) -> None:
+    logged = {h["layer"]: h for h in wandb_log.history(study) if "layer" in h}
+    series = layer_series(LayerTable.read(study / "layers.parquet"))
+    assert set(logged) == set(series) == set(range(5))
+    for layer, values in series.items():
+        for key, value in values.items():
+            assert logged[layer][key] == value, (layer, key)
+    steps = wandb_log.step_metrics(study)
+    assert steps["probe/*"] == steps["similarity/*"] == "layer"
+    assert {"layers.parquet", "selection.yaml", "report.html"} <= wandb_log.artifacts(study)[
+        "findings"
+    ]
+
+
+def test_the_report_and_its_figures_are_there(study: Path) -> None:
+    findings = json.loads((study / "findings.json").read_text())
+    assert len(findings["lines"]) == 5
+    page = (study / "report.html").read_text()
+    assert all(word in page for word in ("tone", "debiased", "selection.yaml"))
+    assert {path.name for path in (study / "figures").glob("*.png")} >= {
+        "similarity_pretrained_vs_control.png",
+        "similarity_experimental_vs_control.png",
+        "probe_accuracy_by_cluster.png",
+        "regions.png",
+    }
+
+
+def test_placement_closes_the_loop(study: Path, place: Path, tiny_folder: Path) -> None:
+    found = LayerSelection.read(study / "selection.yaml")
+    chosen = place / "chosen.yaml"
+    LayerSelection((1, 3), found.n_blocks, "manual", "for the test", found.model).write(chosen)
+    for number, (path, blocks) in enumerate(
+        [(study / "selection.yaml", found.blocks), (chosen, (1, 3))]
+    ):
+        result = tune(
+            place, f"placed{number}", tiny_folder, "adapter=lora", f"adapter.blocks_from='{path}'"
+        )
+        assert result.metrics["adapted_blocks"] == list(blocks)
+        weights = load_file(result.run_dir / "adapter" / "adapter_model.safetensors")
+        assert {int(name.split("layers.")[1].split(".")[0]) for name in weights} == set(blocks)
+
+
+def test_a_selection_for_another_depth_is_refused(place: Path, tiny_folder: Path) -> None:
+    path = place / "deep.yaml"
+    LayerSelection((20,), 30, "manual", "for the test", "big").write(path)
+    with pytest.raises(ResultsError, match="made for a model of 30 blocks, this one has 4"):
+        tune(place, "deep", tiny_folder, "adapter=lora", f"adapter.blocks_from='{path}'")
+
+
+def test_stages_can_be_run_again_and_extraction_is_not_repeated(
+    study: Path, place: Path, tiny_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {
+        path: path.stat().st_mtime_ns for path in (place / "outputs/activations").rglob("*.*")
+    }
+    models = [
+        f"models.pretrained='{tiny_folder}'",
+        f"models.experimental='{place}/outputs/train/exp'",
+        f"models.controls='{place}/outputs/train/con'",
+        "name=found",
+        "similarity.n_bootstrap=20",
+    ]
+    probe.run(settings("probe", place, *models, "stages=[extract,select,report]"))
+    assert "extracted already" in capsys.readouterr().err
+    assert before == {p: p.stat().st_mtime_ns for p in (place / "outputs/activations").rglob("*.*")}
+    with pytest.raises(ResultsError, match="already holds the results"):
+        probe.run(settings("probe", place, *models))
+
+
+class Killed(BaseException):
+    """Like SIGKILL: nobody catches it."""
+
+
+def kill_at(monkeypatch: pytest.MonkeyPatch, target: Any, name: str, call: int) -> None:
+    """The `call`-th call of `target.name` never returns."""
+    original: Callable[..., Any] = getattr(target, name)
+    calls = 0
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise Killed
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(target, name, counted)
+
+
+def test_control_models_go_on_after_a_kill(
+    study: Path, place: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from taskdepth.models import adapters
+
+    same = ["experiment=control_models", "adapter.blocks=[1,2,3]", "optimizer.lr=0.02"]
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        kill_at(patch, adapters, "save", 2)
+        tune(place, "killed", tiny_folder, *same)
+    folder = place / "outputs" / "train" / "killed"
+    assert not (folder / "controls.json").exists()
+    done = folder / "controls" / "mood" / "adapter" / "adapter_model.safetensors"
+    stamp = done.stat().st_mtime_ns if done.exists() else None
+    tune(place, "killed", tiny_folder, *same)
+    assert stamp is None or done.stat().st_mtime_ns == stamp
+    for task in TASKS:
+        name = f"controls/{task}/adapter/adapter_model.safetensors"
+        assert (folder / name).read_bytes() == (place / "outputs/train/con" / name).read_bytes(), (
+            task
+        )
+
+
+@pytest.mark.parametrize("step", [3, 5, 9, 11])
+def test_tuning_resumes_from_its_last_checkpoint_to_the_same_weights(
+    place: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """60 rows, batches of 8, 2 epochs: 16 steps, a checkpoint every 2."""
+    from taskdepth.models.tuner import InstructionTuner
+
+    options = ["adapter=lora", "callbacks=default", "callbacks.checkpoint.every_n_train_steps=2"]
+    whole, cut = f"whole{step}", f"cut{step}"
+    tune(place, whole, tiny_folder, *options)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        kill_at(patch, InstructionTuner, "training_step", step)
+        tune(place, cut, tiny_folder, *options)
+    folder = place / "outputs" / "train"
+    assert (folder / cut / "checkpoints" / "last.ckpt").exists()
+    assert tune(place, cut, tiny_folder, *options).metrics["steps"] == 16
+    name = "adapter/adapter_model.safetensors"
+    assert (folder / cut / name).read_bytes() == (folder / whole / name).read_bytes()
+
+
+def test_full_tuning_from_scratch_and_pretraining(place: Path) -> None:
+    common = ["trainer.max_steps=3", "trainer.batch_size_examples=4", "callbacks=none"]
+    common += ["model.architecture.num_hidden_layers=2", "model.architecture.hidden_size=16"]
+    common += ["model.tokenizer_size=300", "trainer.accelerator=cpu", "logger=none"]
+    pre = train.run(settings("train", place, *common, "experiment=pretrain", "name=pre"))
+    assert pre.objective is None
+    assert (pre.run_dir / "model" / "model.safetensors").exists()
+    assert (pre.run_dir / "model" / "tokenizer.json").exists()
+    full = tune(place, "full", pre.run_dir, "tasks=cluster:nli", "logger=none")
+    assert full.metrics["adapted_blocks"] is None
+    assert set(full.metrics["tasks"]) == {"mood"}
+    before = load_file(pre.run_dir / "model" / "model.safetensors")
+    after = load_file(full.run_dir / "model" / "model.safetensors")
+    assert not any(torch.equal(before[name], after[name]) for name in before if "proj" in name)
+
+
+def test_an_adapter_is_no_model_to_start_from(study: Path, place: Path) -> None:
+    with pytest.raises(TaskdepthError, match="is an adapter: name the model it belongs to"):
+        tune(place, "again", place / "outputs" / "train" / "exp")
