@@ -220,7 +220,7 @@ class SelectionConfig:
 
 @dataclass
 class ReportConfig:
-    title: str = "Where the tasks live"
+    title: str = "At what depth the tasks live"
 
 
 @dataclass

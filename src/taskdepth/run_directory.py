@@ -66,12 +66,13 @@ class RunDirectory:
             asdict(config)
         ):
             raise ResultsError(
-                f"{self.path} holds a run with other settings: name=<another> keeps it, overwrite=true removes it"
+                f"{self.path} holds a run with other settings: "
+                "name=<another> keeps it, overwrite=true removes it"
             )
         if (self.path / self._finished_by).is_file() and not reopen:
             raise ResultsError(
-                f"{self.path} already holds the results of these settings: read them, or name=<another>, "
-                "or overwrite=true"
+                f"{self.path} already holds the results of these settings: "
+                "read them, or name=<another>, or overwrite=true"
             )
 
     def __truediv__(self, name: str) -> Path:

@@ -158,6 +158,7 @@ def _report(config: ProbeConfig, directory: RunDirectory, console: Console) -> F
         selection,
         directory.read("provenance.json"),
         [(what, why) for pairs in reasons.values() for what, why in pairs],
+        title=config.report.title,
     )
     with tracking.tracked(
         config.logger, directory.path, job_type="probe", name=config.name, config=asdict(config)

@@ -91,6 +91,7 @@ def write_report(
     selection: Placement | None,
     provenance: Mapping[str, object],
     undefined: Sequence[tuple[str, str]] = (),
+    title: str = "At what depth the tasks live",
 ) -> None:
     """Write the report, in one step, to `path`; `selection.yaml` is taken to lie beside it.
 
@@ -104,6 +105,7 @@ def write_report(
         lstrip_blocks=True,
     )
     page = environment.get_template("report.html.j2").render(
+        title=title,
         findings=findings,
         plots=plots(table, regions, selection),
         strip=_strip(regions, selection),
