@@ -38,7 +38,7 @@ def write_tasks(folder: Path) -> None:
         kind = "classification" if labels else "generation"
         lines.append(f"{task}\t{cluster}\t{kind}\t{'|'.join(labels)}")
         rows = []
-        for i in range(36):
+        for i in range(36 if labels else 72):
             word = WORDS[(i * (number + 1) + i // 8) % len(WORDS)]
             label = labels[i % 2] if labels else None
             row = {
@@ -105,7 +105,7 @@ def test_a_training_run_leaves_what_others_can_use(
     assert set(metrics["tasks"]) == set(TASKS)
     assert set(metrics["tasks"]["tone"]) == {"cluster", "loss", "exact_match", "rank_accuracy"}
     assert "rank_accuracy" not in metrics["tasks"]["echo"]
-    assert metrics["training_data"]["rows"] == 3 * 20
+    assert metrics["training_data"]["rows"] == 20 + 20 + 36
     assert (run / "config.yaml").read_text().startswith("name: exp")
     plain = PeftModel.from_pretrained(
         AutoModelForCausalLM.from_pretrained(tiny_folder), run / "adapter"
@@ -246,6 +246,32 @@ def test_stages_can_be_run_again_and_extraction_is_not_repeated(
         probe.run(settings("probe", place, *models))
 
 
+def test_tasks_are_compared_at_equal_n_whatever_the_padding(
+    study: Path, place: Path, tiny_folder: Path
+) -> None:
+    models = [
+        f"models.pretrained='{tiny_folder}'",
+        f"models.controls='{place}/outputs/train/con'",
+        "name=matched",
+        "logger=none",
+        "stages=[extract,compare]",
+        "similarity.match_n=true",
+        "similarity.n_bootstrap=10",
+        "extraction.padding_side=left",
+        "extraction.batch_tokens=64",
+        f"paths.activations='{place}/extracted_again'",  # the first store has these rows already
+    ]
+    result = probe.run(settings("probe", place, *models))
+    matched = LayerTable.read(result.run_dir / "layers.parquet").where(name="debiased_cka")
+    whole = LayerTable.read(study / "layers.parquet").where(name="debiased_cka", role="pretrained")
+    assert {row.n for row in whole} == {8, 18}
+    assert {row.n for row in matched} == {8}
+    for task in ("mood", "tone"):
+        expected = [row.value for row in whole.where(task=task)]
+        got = [row.value for row in matched.where(task=task)]
+        assert got == pytest.approx(expected, abs=1e-5, nan_ok=True)
+
+
 class Killed(BaseException):
     """Like SIGKILL: nobody catches it."""
 
@@ -288,11 +314,11 @@ def test_control_models_go_on_after_a_kill(
         )
 
 
-@pytest.mark.parametrize("step", [3, 5, 9, 11])
+@pytest.mark.parametrize("step", [3, 6, 11, 14])
 def test_tuning_resumes_from_its_last_checkpoint_to_the_same_weights(
     place: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
-    """60 rows, batches of 8, 2 epochs: 16 steps, a checkpoint every 2."""
+    """76 rows, batches of 8, 2 epochs: 20 steps, a checkpoint every 2."""
     from taskdepth.models.tuner import InstructionTuner
 
     options = ["adapter=lora", "callbacks=default", "callbacks.checkpoint.every_n_train_steps=2"]
@@ -304,7 +330,7 @@ def test_tuning_resumes_from_its_last_checkpoint_to_the_same_weights(
             tune(place, cut, tiny_folder, *options)
     folder = place / "outputs" / "train"
     assert (folder / cut / "checkpoints" / "last.ckpt").exists()
-    assert tune(place, cut, tiny_folder, *options).metrics["steps"] == 16
+    assert tune(place, cut, tiny_folder, *options).metrics["steps"] == 20
     name = "adapter/adapter_model.safetensors"
     assert (folder / cut / name).read_bytes() == (folder / whole / name).read_bytes()
 
