@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import lightning
@@ -67,8 +68,29 @@ def run(config: TrainConfig) -> TrainResult:
     trained = _train(config, model, source, specs, selection, directory, console)
     trained["seconds"] = round(time.perf_counter() - start_s, 3)
     directory.finish(trained)
+    console.print(_summary(trained))
     console.print(f"done in {trained['seconds']:.0f} s: {directory.path}")
     return TrainResult(directory.path, trained.get("validation_loss"), trained)
+
+
+def _summary(trained: dict[str, Any]) -> str:
+    """What came out, in one line."""
+    if "controls" in trained:
+        by_task = [control["validation"] for control in trained["controls"].values()]
+        head = f"{len(by_task)} control models"
+    else:
+        by_task = list(trained["tasks"].values())
+        head = f"{trained['steps']} steps, training loss {trained['train_loss']:.3f}"
+    scores = {"loss": ".3f", "exact_match": ".1%", "rank_accuracy": ".1%"}
+    parts = [head]
+    for score, style in scores.items():
+        values = [task[score] for task in by_task if score in task]
+        if values:
+            name = score.replace("_", " ")
+            parts.append(
+                f"validation {name} {format(fmean(values), style)} (mean of {len(values)} tasks)"
+            )
+    return ", ".join(parts)
 
 
 def _finished_by(config: TrainConfig) -> str:
