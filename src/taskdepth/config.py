@@ -195,7 +195,7 @@ class ProbingConfig:
 
     targets: list[str] = field(default_factory=lambda: list(PROBE_TARGETS))
     poolings: list[str] = field(default_factory=lambda: ["last_token"])
-    l2s: list[float] = field(default_factory=lambda: [1.0, 10.0, 100.0])
+    l2s: list[float] = field(default_factory=lambda: [1.0, 10.0, 100.0, 1000.0])
 
 
 @dataclass

@@ -102,6 +102,7 @@ def test_a_training_run_leaves_what_others_can_use(
     run = place / "outputs" / "train" / "exp"
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["adapted_blocks"] == [2, 3]
+    assert math.isfinite(metrics["train_loss"])
     assert set(metrics["tasks"]) == set(TASKS)
     assert set(metrics["tasks"]["tone"]) == {"cluster", "loss", "exact_match", "rank_accuracy"}
     assert "rank_accuracy" not in metrics["tasks"]["echo"]

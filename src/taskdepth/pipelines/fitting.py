@@ -69,13 +69,13 @@ def fit(
         # validation while tuning is shorter than an epoch of logging
         warnings.filterwarnings("ignore", message="The number of training batches")
         trainer.fit(tuner, datamodule=data, ckpt_path=ckpt_path, weights_only=ckpt_path is not None)
+        train_loss = float(trainer.callback_metrics["train/loss"])  # validation forgets it
         if can_validate and tuner.validated_at_step != trainer.global_step:
             trainer.validate(tuner, datamodule=data, verbose=False)
-    loss = trainer.callback_metrics.get("train/loss")
     return FitReport(
         steps=trainer.global_step,
         epochs=trainer.current_epoch,
-        train_loss=float("nan") if loss is None else float(loss),
+        train_loss=train_loss,
         validation=tuner.validation,
         trainable_parameters=sum(p.numel() for p in lm.parameters() if p.requires_grad),
         seconds=time.perf_counter() - start_s,

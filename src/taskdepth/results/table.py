@@ -114,7 +114,6 @@ class LayerTable:
             ResultsError: no such file, not Parquet, or another version of the columns.
         """
         try:
-            # ParquetFile and not read_table: folders named key=value would add columns
             table = pq.ParquetFile(path).read()
         except FileNotFoundError:
             raise ResultsError(f"no layer table at {path}: run probe.py first") from None
