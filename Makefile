@@ -7,8 +7,8 @@ READY := $(VENV)/.ready
 # no model hub, no account: nothing here needs either
 export HF_HUB_OFFLINE ?= 1
 export WANDB_MODE ?= offline
-# tiny models on a machine that does other things: waiting threads should sleep, not spin
-export OMP_WAIT_POLICY ?= passive
+# tiny models on a machine that does other things: threads that wait should soon sleep, not spin
+export GOMP_SPINCOUNT ?= 20000
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
