@@ -352,6 +352,34 @@ def test_full_tuning_from_scratch_and_pretraining(place: Path) -> None:
     assert not any(torch.equal(before[name], after[name]) for name in before if "proj" in name)
 
 
+def test_models_are_probed_on_prompts_as_they_were_tuned_on(
+    study: Path, place: Path, tiny_folder: Path
+) -> None:
+    models = [f"models.pretrained='{tiny_folder}'", f"models.controls='{place}/outputs/train/con'"]
+    with pytest.raises(TaskdepthError, match=r"was tuned with data\.prompt_template="):
+        probe.run(
+            settings("probe", place, *models, "name=dressed", r"data.prompt_template='Q: {prompt}'")
+        )
+
+
+def test_a_named_checkpoint_is_used_and_a_missing_one_is_named(
+    place: Path, tiny_folder: Path
+) -> None:
+    options = [
+        "adapter=lora",
+        "logger=none",
+        "callbacks=default",
+        "callbacks.checkpoint.every_n_train_steps=5",
+    ]
+    whole = tune(place, "kept", tiny_folder, *options)
+    checkpoint = whole.run_dir / "checkpoints" / "last.ckpt"
+    again = tune(place, "from_kept", tiny_folder, *options, f"ckpt_path='{checkpoint}'")
+    name = "adapter/adapter_model.safetensors"
+    assert (again.run_dir / name).read_bytes() == (whole.run_dir / name).read_bytes()
+    with pytest.raises(TaskdepthError, match="there is no such checkpoint"):
+        tune(place, "from_nothing", tiny_folder, *options, "ckpt_path=nothing.ckpt")
+
+
 def test_an_adapter_is_no_model_to_start_from(study: Path, place: Path) -> None:
     with pytest.raises(TaskdepthError, match="is an adapter: name the model it belongs to"):
         tune(place, "again", place / "outputs" / "train" / "exp")

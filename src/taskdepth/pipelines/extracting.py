@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from taskdepth.activations.extraction import extract
 from taskdepth.activations.pooling import Pooling
 from taskdepth.activations.store import Activations, ActivationStore, hash_of_files, key_of
-from taskdepth.config import ModelsConfig, ProbeConfig
+from taskdepth.config import DataConfig, ProbeConfig
 from taskdepth.data.tokenise import PromptFormat, Tokeniser
 from taskdepth.errors import ModelError
 from taskdepth.models import adapters, loading
@@ -40,12 +41,16 @@ class Roster:
         return (*self.compared, *control)
 
 
-def roster(models: ModelsConfig, specs: Sequence[TaskSpec]) -> Roster:
+def roster(config: ProbeConfig, specs: Sequence[TaskSpec]) -> Roster:
     """Find every model that is named; nothing is loaded.
 
     Raises:
-        ModelError: one of them is not there.
+        ModelError: one of them is not there, or was tuned on prompts dressed in another way.
     """
+    models = config.models
+    for path in (models.experimental, models.controls):
+        if path is not None:
+            _check_prompt_format(Path(path), config.data)
     compared = []
     if models.pretrained is not None:
         compared.append(refer(models.pretrained, Role.PRETRAINED))
@@ -55,6 +60,19 @@ def roster(models: ModelsConfig, specs: Sequence[TaskSpec]) -> Roster:
     if models.controls is not None:
         controls = refer_controls(models.controls, [spec.name for spec in specs])
     return Roster(tuple(compared), controls)
+
+
+def _check_prompt_format(run: Path, data: DataConfig) -> None:
+    """A model is probed on prompts as it was tuned on, or the difference is that of the prompts."""
+    record = run / "config.yaml"
+    if not record.is_file():
+        return  # not a run of ours: nothing is known
+    tuned = yaml.safe_load(record.read_text(encoding="utf-8"))["data"]
+    if tuned["prompt_template"] != data.prompt_template:
+        raise ModelError(
+            f"{run} was tuned with data.prompt_template={tuned['prompt_template']!r}, "
+            f"probing would use {data.prompt_template!r}: set it to the same"
+        )
 
 
 @dataclass(frozen=True, slots=True)

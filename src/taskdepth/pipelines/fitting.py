@@ -66,6 +66,8 @@ def fit(
     with warnings.catch_warnings():
         # a resumed run finds its own checkpoints; that is the purpose
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+        # a named checkpoint may come from another run; nothing of its folder is wanted
+        warnings.filterwarnings("ignore", message="The dirpath has changed")
         # validation while tuning is shorter than an epoch of logging
         warnings.filterwarnings("ignore", message="The number of training batches")
         trainer.fit(tuner, datamodule=data, ckpt_path=ckpt_path, weights_only=ckpt_path is not None)

@@ -60,7 +60,7 @@ def run(config: ProbeConfig) -> ProbeResult:
     specs = select_tasks(source.specs(), config.tasks)
     examples = _examples(config, source)
     _check_rows(config, specs, examples)
-    study = Study(config, specs, roster(config.models, specs), examples)
+    study = Study(config, specs, roster(config, specs), examples)
     reopen = set(config.stages) != set(STAGES)
     directory = RunDirectory(Path(config.paths.run_dir), config, FINDINGS, reopen=reopen)
     stages = [stage for stage in STAGES if stage in config.stages]

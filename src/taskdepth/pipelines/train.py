@@ -18,7 +18,7 @@ from taskdepth.config import TrainConfig, instantiate
 from taskdepth.data.mixture import Mixture
 from taskdepth.data.module import PlainTextDataModule, TaskDataModule, load
 from taskdepth.data.tokenise import PromptFormat, Tokeniser
-from taskdepth.errors import ModelError
+from taskdepth.errors import ConfigError, ModelError
 from taskdepth.models import adapters, loading
 from taskdepth.models.loading import LanguageModel
 from taskdepth.models.reference import refer
@@ -62,6 +62,8 @@ def run(config: TrainConfig) -> TrainResult:
         else None
     )
     folder = _folder(config)
+    if config.ckpt_path is not None and not Path(config.ckpt_path).is_file():
+        raise ConfigError(f"ckpt_path={config.ckpt_path}: there is no such checkpoint")
     directory = RunDirectory(Path(config.paths.run_dir), config, _finished_by(config))
     lightning.seed_everything(config.seed, verbose=False)
     model = _load(config, folder, source, specs)
@@ -219,7 +221,7 @@ def _train_one(
 def _checkpoint(config: TrainConfig, directory: RunDirectory, console: Console) -> Path | None:
     """The named checkpoint, or the last one of an interrupted run."""
     if config.ckpt_path is not None:
-        return Path(config.ckpt_path)
+        return Path(config.ckpt_path)  # it exists: see run
     last = directory / "checkpoints" / "last.ckpt"
     if not last.is_file():
         return None
