@@ -27,11 +27,14 @@ logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 
 @dataclass(frozen=True, slots=True)
 class FitReport:
-    """What one fit came to. `validation`: task → score → value, empty without validation rows."""
+    """What one fit came to. `validation`: task → score → value, empty without validation rows.
+
+    `train_loss` is that of the last step, None when a resumed run had no step left.
+    """
 
     steps: int
     epochs: int
-    train_loss: float
+    train_loss: float | None
     validation: dict[str, dict[str, float]]
     trainable_parameters: int
     seconds: float
@@ -71,13 +74,13 @@ def fit(
         # validation while tuning is shorter than an epoch of logging
         warnings.filterwarnings("ignore", message="The number of training batches")
         trainer.fit(tuner, datamodule=data, ckpt_path=ckpt_path, weights_only=ckpt_path is not None)
-        train_loss = float(trainer.callback_metrics["train/loss"])  # validation forgets it
+        loss = trainer.callback_metrics.get("train/loss")  # before validation forgets it
         if can_validate and tuner.validated_at_step != trainer.global_step:
             trainer.validate(tuner, datamodule=data, verbose=False)
     return FitReport(
         steps=trainer.global_step,
         epochs=trainer.current_epoch,
-        train_loss=train_loss,
+        train_loss=None if loss is None else float(loss),
         validation=tuner.validation,
         trainable_parameters=sum(p.numel() for p in lm.parameters() if p.requires_grad),
         seconds=time.perf_counter() - start_s,

@@ -82,7 +82,8 @@ def _summary(trained: dict[str, Any]) -> str:
         head = f"{len(by_task)} control models"
     else:
         by_task = list(trained["tasks"].values())
-        head = f"{trained['steps']} steps, training loss {trained['train_loss']:.3f}"
+        loss = trained["train_loss"]
+        head = f"{trained['steps']} steps" + (f", training loss {loss:.3f}" if loss else "")
     scores = {"loss": ".3f", "exact_match": ".1%", "rank_accuracy": ".1%"}
     parts = [head]
     for score, style in scores.items():
