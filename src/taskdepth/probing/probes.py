@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import lightning
 import torch
 from jaxtyping import Bool, Float, Int
-from rich.progress import track
+from rich.progress import Progress
 from torch import Tensor, nn
 from torchmetrics.functional.classification import multiclass_accuracy
 
@@ -82,6 +82,7 @@ class LinearProbes(lightning.LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.results: list[ProbeResult] = []
+        self.on_result: Callable[[], None] = lambda: None  # for a progress bar
         self._l2s = sorted(l2s)
         self._seed = seed
         # Lightning asks for a parameter that trains; the solver's weights live in its fits
@@ -108,6 +109,7 @@ class LinearProbes(lightning.LightningModule):
             [predicted[choice[i], i, depths] == y[i, test] for i in range(2)]
         )  # [2, n_depths, n_test]: true labels, control task
         self.results.append(_result(problem, right, torch.tensor(self._l2s)[choice[0].cpu()]))
+        self.on_result()
 
     def _with_control_task(self, problem: ProbeProblem) -> Int[Tensor, "2 n"]:
         seed = stable_seed(self._seed, problem.target, problem.task, "control task")
@@ -226,20 +228,21 @@ def fit_probes(
         enable_model_summary=False,
         enable_progress_bar=False,
     )
-    trainer.fit(probes, _Loader(problems, progress))
+    with Progress(disable=not progress) as bar:
+        job = bar.add_task("probe", total=len(problems))
+        probes.on_result = lambda: bar.advance(job)
+        trainer.fit(probes, _Loader(problems))
     return probes.results
 
 
 class _Loader:
-    """One problem after the other, with progress."""
+    """One problem after the other."""
 
-    def __init__(self, problems: Problems, progress: bool) -> None:
+    def __init__(self, problems: Problems) -> None:
         self._problems = problems
-        self._progress = progress
 
     def __len__(self) -> int:
         return len(self._problems)
 
     def __iter__(self) -> Iterator[ProbeProblem]:
-        for index in track(range(len(self)), "probe", disable=not self._progress):
-            yield self._problems[index]
+        return (self._problems[index] for index in range(len(self)))

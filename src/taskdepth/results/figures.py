@@ -21,20 +21,16 @@ from matplotlib.patches import Patch
 from taskdepth.errors import ResultsError
 from taskdepth.files import replacing
 from taskdepth.layers import depth_of
-from taskdepth.results.findings import (
+from taskdepth.results.findings import Placement, Regions, counted, region_names, spans
+from taskdepth.results.layer_grid import (
     COMPARED,
     FLOOR,
     MEASURE_NAME,
     ROLE_NAMES,
     LayerGrid,
-    Placement,
-    Regions,
     across_tasks,
-    counted,
     grid,
-    region_names,
     similarity_grid,
-    spans,
 )
 from taskdepth.results.table import LayerTable
 from taskdepth.types import Role

@@ -5,23 +5,26 @@ Everything here is about layers (depths >= 1); depth 0, the embeddings, stays in
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from taskdepth.layers import depth_of
-from taskdepth.results.table import LayerTable, Row
+from taskdepth.results.layer_grid import (
+    COMPARED,
+    MEASURE_NAME,
+    ROLE_NAMES,
+    LayerGrid,
+    across_tasks,
+    finite,
+    grid,
+    similarity_grid,
+)
+from taskdepth.results.table import LayerTable
 from taskdepth.types import Role
-
-MEASURE = "debiased_cka"  # the default measure (biased linear CKA is high for unrelated data)
-MEASURE_NAME = "debiased linear CKA"
-FLOOR = f"{MEASURE}_shuffled"  # the same measure after shuffling the rows of one model
-COMPARED = (Role.PRETRAINED, Role.EXPERIMENTAL)
-ROLE_NAMES = {Role.PRETRAINED: "pre-trained", Role.EXPERIMENTAL: "experimental"}
 
 
 class Regions(Protocol):
@@ -53,85 +56,6 @@ class Placement(Protocol):
     def reason(self) -> str: ...
     @property
     def model(self) -> object: ...
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LayerGrid:
-    """One quantity by task and layer; the tasks of a cluster stand together.
-
-    `clusters[i]` is the cluster of `tasks[i]`. NaN is undefined. `lower` and `upper` are NaN where
-    the table has no interval, `n` is 0 where it has no row. Several seeds are averaged, their
-    intervals spanned.
-    """
-
-    tasks: tuple[str, ...]
-    clusters: tuple[str, ...]
-    layers: tuple[int, ...]
-    values: Float[np.ndarray, "tasks layers"]
-    lower: Float[np.ndarray, "tasks layers"]
-    upper: Float[np.ndarray, "tasks layers"]
-    n: Int[np.ndarray, "tasks layers"]
-
-    def of_cluster(self, cluster: str) -> LayerGrid:
-        """The rows of one cluster."""
-        keep = [i for i, name in enumerate(self.clusters) if name == cluster]
-        return LayerGrid(
-            tuple(self.tasks[i] for i in keep),
-            (cluster,) * len(keep),
-            self.layers,
-            self.values[keep],
-            self.lower[keep],
-            self.upper[keep],
-            self.n[keep],
-        )
-
-
-def grid(table: LayerTable, **equals: object) -> LayerGrid:
-    """Lay out by task and layer the rows whose columns equal the given values.
-
-    Clusters keep the order of their first row, tasks theirs within a cluster.
-
-    >>> tasks = [("rte", "nli"), ("sst2", "sentiment"), ("cb", "nli")]
-    >>> rows = [Row("m", "experimental", *task, 1, "probe", "accuracy", 0.5, 9) for task in tasks]
-    >>> grid(LayerTable(rows), name="accuracy").tasks
-    ('rte', 'cb', 'sst2')
-    """
-    cells: dict[tuple[str, int], list[Row]] = defaultdict(list)
-    tasks_of: dict[str, dict[str, None]] = defaultdict(dict)
-    for row in table.where(**equals):
-        if row.depth >= 1:
-            cells[row.task, row.depth].append(row)
-            tasks_of[row.cluster][row.task] = None
-    pairs = [(task, cluster) for cluster, tasks in tasks_of.items() for task in tasks]
-    layers = sorted({depth for _, depth in cells})
-    shape = len(pairs), len(layers)
-    values, lower, upper = (np.full(shape, np.nan) for _ in range(3))
-    n = np.zeros(shape, dtype=np.int64)
-    for i, (task, _) in enumerate(pairs):
-        for j, layer in enumerate(layers):
-            rows = cells.get((task, layer), [])
-            values[i, j] = np.mean(_finite(row.value for row in rows) or [np.nan])
-            lower[i, j] = min(_finite(row.lower for row in rows), default=np.nan)
-            upper[i, j] = max(_finite(row.upper for row in rows), default=np.nan)
-            n[i, j] = min((row.n for row in rows), default=0)
-    names, clusters = zip(*pairs, strict=True) if pairs else ((), ())
-    return LayerGrid(names, clusters, tuple(layers), values, lower, upper, n)
-
-
-def similarity_grid(table: LayerTable, role: Role, name: str = MEASURE) -> LayerGrid:
-    """The similarity of one compared model to each task's control model."""
-    return grid(table, kind="similarity", role=role, reference=Role.CONTROL, name=name)
-
-
-def across_tasks(
-    values: Float[np.ndarray, "tasks layers"], q: float
-) -> Float[np.ndarray, " layers"]:
-    """The quantile `q` over the tasks that are defined at each layer; NaN where none is.
-
-    >>> across_tasks(np.array([[1.0, np.nan], [3.0, np.nan]]), 0.5)
-    array([ 2., nan])
-    """
-    return np.array([np.quantile(_finite(column) or [np.nan], q) for column in values.T])
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,10 +204,6 @@ def spans(numbers: Iterable[int]) -> str:
     return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs)
 
 
-def _finite(values: Iterable[float | None]) -> list[float]:
-    return [float(v) for v in values if v is not None and np.isfinite(v)]
-
-
 def _at_layers(
     table: LayerTable, layers: Sequence[int], **equals: object
 ) -> Float[np.ndarray, " layers"]:
@@ -330,7 +250,7 @@ def _labels(table: LayerTable, role: Role) -> LabelFinding | None:
         float(median[first]),
         accuracy.layers[best],
         float(median[best]),
-        float(np.median(_finite(own.values()) or [np.nan])),
+        float(np.median(finite(own.values()) or [np.nan])),
         int(np.isfinite(accuracy.values[:, best]).sum()),
         sum(bool(low > own.get(t, np.nan)) for t, low in zip(accuracy.tasks, lower, strict=True)),
     )
@@ -369,7 +289,7 @@ def _gain(table: LayerTable) -> Gain | None:
         return None
     median = across_tasks(difference, 0.5)
     best = int(np.nanargmax(median))
-    at_best = _finite(difference[:, best])
+    at_best = finite(difference[:, best])
     return Gain(layers[best], float(median[best]), sum(d > 0 for d in at_best), len(at_best))
 
 

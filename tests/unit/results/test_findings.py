@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from taskdepth.results.findings import across_tasks, grid, region_names, spans, summarise
+from taskdepth.results.findings import region_names, spans, summarise
+from taskdepth.results.layer_grid import across_tasks, grid
 from taskdepth.results.table import LayerTable, Row
 from taskdepth.types import Role
 

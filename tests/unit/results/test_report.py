@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from taskdepth.results.findings import grid, summarise
+from taskdepth.results.findings import summarise
+from taskdepth.results.layer_grid import grid
 from taskdepth.results.report import (
     caveats,
     flatten,
