@@ -25,6 +25,9 @@ RECORDED_PACKAGES = (
 )
 
 
+FIRST_FILES = ("config.yaml", "provenance.json", "wandb")  # of a run that got no further
+
+
 class RunDirectory:
     """`config.yaml` and `provenance.json` come first, `finished_by` last: it marks a complete run.
 
@@ -62,9 +65,10 @@ class RunDirectory:
             raise ResultsError(
                 f"{self.path} holds files that no run of taskdepth wrote: choose another name=…"
             )
-        if self.read("provenance.json")["config_fingerprint"] != schemas.fingerprint(
+        same = self.read("provenance.json")["config_fingerprint"] == schemas.fingerprint(
             asdict(config)
-        ):
+        )
+        if not same and any(path.name not in FIRST_FILES for path in self.path.iterdir()):
             raise ResultsError(
                 f"{self.path} holds a run with other settings: "
                 "name=<another> keeps it, overwrite=true removes it"

@@ -54,6 +54,14 @@ def test_overwrite_starts_afresh_but_only_in_a_run_of_ours(tmp_path: Path) -> No
     assert (tmp_path / "mine" / "thesis.txt").exists()
 
 
+def test_a_run_that_got_nowhere_is_in_nobodys_way(tmp_path: Path) -> None:
+    opened(tmp_path, config())
+    assert opened(tmp_path, config(seed=1)).read("provenance.json")["seed"] == 1
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(ResultsError, match="other settings"):
+        opened(tmp_path, config(seed=2))
+
+
 def test_reopen_is_for_stages_that_are_run_again(tmp_path: Path) -> None:
     opened(tmp_path, config()).finish({})
     opened(tmp_path, config(), reopen=True)

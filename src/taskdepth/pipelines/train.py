@@ -62,6 +62,13 @@ def run(config: TrainConfig) -> TrainResult:
         else None
     )
     folder = _folder(config)
+    if selection is not None:
+        architecture = (
+            instantiate(config.model.architecture)
+            if folder is None
+            else loading.load_config(folder, trust_remote_code=config.model.trust_remote_code)
+        )
+        check_fits(selection, architecture.num_hidden_layers)
     if config.ckpt_path is not None and not Path(config.ckpt_path).is_file():
         raise ConfigError(f"ckpt_path={config.ckpt_path}: there is no such checkpoint")
     directory = RunDirectory(Path(config.paths.run_dir), config, _finished_by(config))
@@ -136,7 +143,6 @@ def _train(
 ) -> dict[str, Any]:
     blocks = config.adapter.blocks
     if selection is not None:
-        check_fits(selection, model.lm.config.num_hidden_layers)
         blocks = list(selection.blocks)
     tokeniser = Tokeniser(
         model.tokenizer,
