@@ -360,6 +360,8 @@ def _train_problems(config: TrainConfig) -> list[str]:
     for name in ("batch_size_examples", "accumulate_batches", "devices", "val_every_n_epochs"):
         if getattr(trainer, name) < 1:
             found.append(f"trainer.{name} must be at least 1, not {getattr(trainer, name)}")
+    if trainer.devices > 1:
+        found.append("trainer.devices > 1: not yet, every device would read the same batches")
     for name in ("cap_per_task_examples", "cap_per_cluster_examples"):
         value = getattr(config.mixture, name)
         if value is not None and value < 1:

@@ -119,6 +119,7 @@ def test_typos_and_wrong_types_fail_while_composing(override: str) -> None:
         ("train", ["model.architecture=null"], "model.path"),
         ("train", ["model.dtype=int8"], "model.dtype=int8 is unknown"),
         ("train", ["trainer.batch_size_examples=0"], "batch_size_examples must be at least 1"),
+        ("train", ["trainer.devices=2"], "every device would read the same batches"),
         ("train", ["trainer.max_epochs=null"], "max_steps or trainer.max_epochs"),
         ("train", ["tasks={a: b}"], "tasks must be"),
         ("train", ["data=folder"], "data.path"),
