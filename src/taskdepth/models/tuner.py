@@ -62,7 +62,7 @@ def only_at(lm: nn.Module, positions: Bool[Tensor, "b s"]) -> Iterator[None]:
     def select(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return (args[0][positions].unsqueeze(0), *args[1:])
 
-    head = lm.get_output_embeddings()  # type: ignore[operator]
+    head = lm.get_output_embeddings()  # type: ignore[operator]  # of every Hugging Face model
     handle = head.register_forward_pre_hook(select)
     try:
         yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -12,7 +13,7 @@ from torch import Tensor
 from taskdepth.activations.pooling import Pooling
 from taskdepth.config import ProbeConfig
 from taskdepth.pipelines.extracting import Study
-from taskdepth.results.table import Row
+from taskdepth.results.table import Row, pooled_name
 from taskdepth.results.undefined import Undefined
 from taskdepth.seeds import stable_seed
 from taskdepth.similarity.grid import Comparison, Estimate, compare, join
@@ -34,7 +35,9 @@ def similarity_rows(
                 found = _compare(config, study, spec, ref, control, pooling)
                 rows += _rows(found, ref, spec, pooling, config.seed)
                 undefined += [
-                    Undefined(ref.role, spec.name, depth, _named("debiased_cka", pooling), reason)
+                    Undefined(
+                        ref.role, spec.name, depth, pooled_name("debiased_cka", pooling), reason
+                    )
                     for depth, reason in enumerate(found.undefined)
                     if reason
                 ]
@@ -84,30 +87,26 @@ def _rows(
     ]
     for name, estimate in measures:
         for depth in range(len(estimate.value)):
-            about = {
-                "model": ref.name,
-                "role": str(ref.role),
-                "task": spec.name,
-                "cluster": spec.cluster,
-                "depth": depth,
-                "kind": "similarity",
-                "n": found.n,
-                "seed": seed,
-                "reference": str(Role.CONTROL),
-            }
-            yield Row(
-                **about,  # type: ignore[arg-type]
-                name=_named(name, pooling),
+            measured = Row(
+                model=ref.name,
+                role=str(ref.role),
+                task=spec.name,
+                cluster=spec.cluster,
+                depth=depth,
+                kind="similarity",
+                name=pooled_name(name, pooling),
                 value=float(estimate.value[depth]),
                 lower=float(estimate.lower[depth]),
                 upper=float(estimate.upper[depth]),
+                n=found.n,
+                seed=seed,
+                reference=str(Role.CONTROL),
             )
-            yield Row(
-                **about,  # type: ignore[arg-type]
-                name=_named(f"{name}_shuffled", pooling),
+            yield measured
+            yield replace(
+                measured,
+                name=pooled_name(f"{name}_shuffled", pooling),
                 value=float(estimate.shuffled[depth]),
+                lower=None,
+                upper=None,
             )
-
-
-def _named(name: str, pooling: Pooling) -> str:
-    return name if pooling is Pooling.LAST_TOKEN else f"{name}@{pooling}"

@@ -118,7 +118,7 @@ def _trainer(
         gradient_clip_val=settings.gradient_clip_norm,
         accelerator=settings.accelerator,
         devices=settings.devices,
-        precision=settings.precision,  # type: ignore[arg-type]
+        precision=settings.precision,  # type: ignore[arg-type]  # Lightning checks the word
         check_val_every_n_epoch=settings.val_every_n_epochs,
         log_every_n_steps=settings.log_every_n_steps,
         callbacks=list(callbacks),

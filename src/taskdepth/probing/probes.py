@@ -11,7 +11,7 @@ import lightning
 import torch
 from jaxtyping import Bool, Float, Int
 from rich.progress import Progress
-from torch import Tensor, nn
+from torch import Tensor
 from torchmetrics.functional.classification import multiclass_accuracy
 
 from taskdepth.probing.control_tasks import shuffled_labels
@@ -85,8 +85,6 @@ class LinearProbes(lightning.LightningModule):
         self.on_result: Callable[[], None] = lambda: None  # for a progress bar
         self._l2s = sorted(l2s)
         self._seed = seed
-        # Lightning asks for a parameter that trains; the solver's weights live in its fits
-        self._unused = nn.Parameter(torch.zeros(()))
 
     def configure_optimizers(self) -> list[Any]:
         return []  # the solver is the optimizer

@@ -62,6 +62,15 @@ class Row:
     reference: str | None = None
 
 
+def pooled_name(name: str, pooling: str) -> str:
+    """How a score or measure is called for a pooling; the last prompt token needs no mention.
+
+    >>> pooled_name("accuracy", "last_token"), pooled_name("accuracy", "mean")
+    ('accuracy', 'accuracy@mean')
+    """
+    return name if pooling == "last_token" else f"{name}@{pooling}"
+
+
 class LayerTable:
     """An immutable list of `Row`s with the few questions that figures and findings ask of it."""
 
