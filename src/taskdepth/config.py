@@ -59,7 +59,8 @@ class DataConfig:
 
     `prompt_template` holds `{prompt}` once; `target_prefix` joins the target to it.
     `max_length_tokens` cuts long *prompts* (counted in metrics.json); null means that a row longer
-    than the model's window is an error.
+    than the model's window is an error. `on_error`: `raise` stops at a row that cannot be used, `skip`
+    leaves it out and lists it in metrics.json.
     """
 
     name: str = MISSING
@@ -68,6 +69,7 @@ class DataConfig:
     prompt_template: str = "{prompt}\nAnswer:"
     target_prefix: str = " "
     max_length_tokens: int | None = None
+    on_error: str = "raise"
 
 
 @dataclass

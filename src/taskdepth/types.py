@@ -32,7 +32,9 @@ class Example:
     """One row of one task.
 
     `targets`: any of them is right, the first is trained on. `label` is a member of the task's
-    closed label set, or None. `options` are the answers this row offers, or None.
+    closed label set, or None. `options` are the answers this row offers, or None. `inverted`: the
+    prompt gives the answer away, or asks for something else ("Write a negative review"); tuning may
+    learn from such a row, probing and accuracy never see it.
     """
 
     example_id: str
@@ -41,6 +43,7 @@ class Example:
     targets: tuple[str, ...]
     label: str | None = None
     options: tuple[str, ...] | None = None
+    inverted: bool = False
 
     @property
     def target(self) -> str:

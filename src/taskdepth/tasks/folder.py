@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from taskdepth.errors import DataError
+from taskdepth.tasks.bad_rows import BadRows
 from taskdepth.tasks.spec import Kind, TaskSpec
 from taskdepth.types import Example, Split
 
@@ -26,7 +27,8 @@ class FolderSource:
         DataError: the folder has no tasks, or a line is not what is described here (file:line).
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, on_error: str = "raise") -> None:
+        self._bad_rows = BadRows(on_error)
         self._folder = Path(path)
         if not self._folder.is_dir():
             raise DataError(f"data.path={path} is not a folder")
@@ -44,6 +46,9 @@ class FolderSource:
         for task in self._specs:
             for example in self.examples(task, split):
                 yield f"{example.prompt}\n{example.target}"
+
+    def skipped(self) -> Mapping[str, tuple[str, ...]]:
+        return self._bad_rows.listed()
 
     @cached_property
     def _specs(self) -> dict[str, TaskSpec]:

@@ -17,14 +17,28 @@ class Kind(StrEnum):
     GENERATION = "generation"
 
 
+class Score(StrEnum):
+    """How well answers are right. All lie between 0 and 1, higher is better."""
+
+    ACCURACY = "accuracy"  # the likeliest of a closed set of answers is right
+    EXACT_MATCH = "exact_match"
+    F1 = "f1"  # of words
+    ROUGE_L = "rouge_l"
+    BLEU = "bleu"
+
+
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
-    """One task. `labels` is its closed label set, sorted; empty when it has none."""
+    """One task. `labels` is its closed label set, sorted; empty when it has none.
+
+    `score` is the one that the field quotes for it; None: accuracy for a closed set, else exact match.
+    """
 
     name: str
     cluster: str
     kind: Kind
     labels: tuple[str, ...] = ()
+    score: Score | None = None
 
     def label_id(self, label: str) -> int:
         """The class id of `label`.
@@ -48,11 +62,15 @@ class Source(Protocol):
         ...
 
     def examples(self, task: str, split: Split) -> Iterable[Example]:
-        """The rows of one split of one task, in a stable order."""
+        """The rows of one split of one task, in a stable order; iterating again reads them again."""
         ...
 
     def plain_text(self, split: Split) -> Iterable[str]:
         """Running text of the same world, for training a tokenizer and pre-training a small model."""
+        ...
+
+    def skipped(self) -> Mapping[str, Sequence[str]]:
+        """What `on_error=skip` has left out so far: task → one line per row, saying where and why."""
         ...
 
 
