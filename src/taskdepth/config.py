@@ -23,7 +23,8 @@ from taskdepth.errors import ConfigError, nearest
 STAGES = ("extract", "probe", "compare", "select", "report")
 POOLINGS = ("last_token", "mean")
 DTYPES = ("float32", "bfloat16", "float16")
-LOSS_BALANCES = ("token", "example")
+LOSS_BALANCES = ("token", "example", "task", "self_paced", "coba")
+RATES = ("proportional", "temperature", "uniform", "weights")
 PROBE_TARGETS = ("task", "cluster", "label")
 
 # what a run is called and where it lands does not change what it computes
@@ -60,7 +61,7 @@ class DataConfig:
     `prompt_template` holds `{prompt}` once; `target_prefix` joins the target to it.
     `max_length_tokens` cuts long *prompts* (counted in metrics.json); null means that a row longer
     than the model's window is an error. `on_error`: `raise` stops at a row that cannot be used, `skip`
-    leaves it out and lists it in metrics.json.
+    leaves it out and lists it in metrics.json. `shots` solved training rows go before every prompt.
     """
 
     name: str = MISSING
@@ -70,10 +71,19 @@ class DataConfig:
     target_prefix: str = " "
     max_length_tokens: int | None = None
     on_error: str = "raise"
+    shots: int = 0
 
 
 @dataclass
 class MixtureConfig:
+    """Caps first, then `rates`: see `taskdepth.data.mixture`. `unseen` tasks (names, `cluster:<name>`) are not
+    trained on, but validated on and probed with."""
+
+    rates: str = "proportional"
+    temperature: float = 1.0
+    weights: Any = None  # task → weight; open, or Hydra would not take new names
+    unseen: list[str] = field(default_factory=list)
+    epoch_examples: int | None = None
     cap_per_task_examples: int | None = None
     cap_per_cluster_examples: int | None = None
 
@@ -97,14 +107,22 @@ class SchedulerConfig:
 @dataclass
 class TrainerConfig:
     """`loss_balance`: every target `token` counts the same, or every `example` (long targets then do
-    not drown short ones). `options` are passed to `lightning.Trainer` as they are."""
+    not drown short ones), or every `task`; `self_paced` and `coba` weigh the tasks anew every
+    `balance_every_n_steps`. `batch_tokens` is a budget that takes the place of `batch_size_examples`.
+    `packing` puts a batch's examples side by side without padding, where the model's attention allows it.
+    `options` are passed to `lightning.Trainer` as they are."""
 
     max_epochs: int | None = 3
     max_steps: int = -1
     batch_size_examples: int = 16
+    batch_tokens: int | None = None
+    packing: bool = True
     accumulate_batches: int = 1
     gradient_clip_norm: float = 1.0
     loss_balance: str = "token"
+    balance_every_n_steps: int = 10
+    gradient_checkpointing: bool = False
+    compile: bool = False
     accelerator: str = "auto"
     devices: int = 1
     precision: str = "32-true"
@@ -325,6 +343,10 @@ def _data_problems(data: DataConfig) -> list[str]:
         )
     if data.max_length_tokens is not None and data.max_length_tokens < 8:
         found.append(f"data.max_length_tokens={data.max_length_tokens} leaves no room for a prompt")
+    if data.on_error not in ("raise", "skip"):
+        found.append(_not_one_of("data.on_error", data.on_error, ["raise", "skip"]))
+    if data.shots < 0:
+        found.append(f"data.shots must not be negative, it is {data.shots}")
     if data.name == "folder" and not data.path:
         found.append("data=folder needs data.path=<folder of JSONL files>")
     return found
@@ -359,15 +381,41 @@ def _train_problems(config: TrainConfig) -> list[str]:
     trainer = config.trainer
     if trainer.max_steps < 0 and trainer.max_epochs is None:
         found.append("trainer.max_steps or trainer.max_epochs must be set")
-    for name in ("batch_size_examples", "accumulate_batches", "devices", "val_every_n_epochs"):
-        if getattr(trainer, name) < 1:
-            found.append(f"trainer.{name} must be at least 1, not {getattr(trainer, name)}")
+    for name in (
+        "batch_size_examples",
+        "batch_tokens",
+        "accumulate_batches",
+        "devices",
+        "val_every_n_epochs",
+        "balance_every_n_steps",
+    ):
+        value = getattr(trainer, name)
+        if value is not None and value < 1:
+            found.append(f"trainer.{name} must be at least 1, not {value}")
     if trainer.devices > 1:
         found.append("trainer.devices > 1: not yet, every device would read the same batches")
-    for name in ("cap_per_task_examples", "cap_per_cluster_examples"):
-        value = getattr(config.mixture, name)
+    return found + _mixture_problems(config.mixture)
+
+
+def _mixture_problems(mixture: MixtureConfig) -> list[str]:
+    found = []
+    if mixture.rates not in RATES:
+        found.append(_not_one_of("mixture.rates", mixture.rates, list(RATES)))
+    for name in ("cap_per_task_examples", "cap_per_cluster_examples", "epoch_examples"):
+        value = getattr(mixture, name)
         if value is not None and value < 1:
             found.append(f"mixture.{name} must be at least 1, not {value}")
+    if mixture.temperature <= 0:
+        found.append(f"mixture.temperature must be above 0, not {mixture.temperature}")
+    weights = mixture.weights or {}
+    if not isinstance(weights, dict) or not all(
+        isinstance(weight, (int, float)) and weight >= 0 for weight in weights.values()
+    ):
+        found.append(
+            f"mixture.weights must be {{task: weight, …}} of numbers from 0, not {weights}"
+        )
+    if mixture.rates == "weights" and not weights:
+        found.append("mixture.rates=weights needs mixture.weights={task: weight, …}")
     return found
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -53,15 +53,29 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class LMBatch:
-    """A padded batch; `labels` is the token tensor of Hugging Face, -100 where nothing is learnt."""
+    """Tokens of `n` examples: padded, one example a row; or packed, one after the other in a single row.
 
-    input_ids: Int[Tensor, "b s"]
-    attention_mask: Int[Tensor, "b s"]
-    labels: Int[Tensor, "b s"]
-    task_index: Int[Tensor, " b"]
+    `labels` is the token tensor of Hugging Face, -100 where nothing is learnt. `example` numbers the
+    example that a token belongs to, -1 at padding. `position_ids` start anew with every example.
+    `share` is this batch's part in the loss of an optimizer step, times the number of batches in it: 1
+    for all alike.
+    """
+
+    input_ids: Int[Tensor, "rows s"]
+    labels: Int[Tensor, "rows s"]
+    position_ids: Int[Tensor, "rows s"]
+    example: Int[Tensor, "rows s"]
+    task_index: Int[Tensor, " n"]
+    lengths_tokens: tuple[int, ...]
+    packed: bool
+    share: float = 1.0
 
     @property
-    def is_target(self) -> Bool[Tensor, "b s"]:
+    def n_examples(self) -> int:
+        return len(self.lengths_tokens)
+
+    @property
+    def is_target(self) -> Bool[Tensor, "rows s"]:
         """True at the positions whose *next* token is learnt."""
         import torch
 
@@ -69,14 +83,21 @@ class LMBatch:
         shifted[:, :-1] = self.labels[:, 1:] != -100
         return shifted
 
+    def inputs(self) -> dict[str, Any]:
+        """What a Hugging Face model is called with."""
+        if self.packed:
+            return {
+                "input_ids": self.input_ids,
+                "position_ids": self.position_ids,
+                "lengths_tokens": self.lengths_tokens,
+            }
+        return {"input_ids": self.input_ids, "attention_mask": (self.example >= 0).long()}
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> LMBatch:
         """The same batch on `device` (the name Lightning looks for when it moves a batch)."""
-        return LMBatch(
-            *(
-                tensor.to(device, non_blocking=non_blocking)
-                for tensor in (self.input_ids, self.attention_mask, self.labels, self.task_index)
-            )
-        )
+        names = ("input_ids", "labels", "position_ids", "example", "task_index")
+        moved = {name: getattr(self, name).to(device, non_blocking=non_blocking) for name in names}
+        return replace(self, **moved)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ GROUPS = {
 NEEDS = {
     ("model", "pretrained"): ["model.path=somewhere"],
     ("data", "folder"): [f"data.path={Path(__file__).parent}"],
+    ("mixture", "weights"): ["mixture.weights={demo_arithmetic: 1}"],
     ("selection", "manual"): ["selection.blocks=[0]"],
 }
 # options of shared groups that belong to one command

@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from taskdepth.data.collate import collate
+from taskdepth.data.collate import best_fit_decreasing, collate, token_batches
+from taskdepth.data.token_rows import TokenRows
 from taskdepth.data.tokenise import TokenisedRow, Tokeniser
 from taskdepth.tasks.spec import TaskSpec
 from taskdepth.types import Example, LMBatch
@@ -20,41 +21,62 @@ from taskdepth.types import Example, LMBatch
 GROUPED_BATCHES = 8
 
 
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """How rows become batches.
+
+    `packed`: examples side by side in one row, nothing is padding. `tokens` is a budget for each batch
+    (padding counts against it) and takes the place of `examples`, the number of rows. `accumulated`
+    batches make an optimizer step; `balance` says what counts the same in its loss (`models.balance`).
+    """
+
+    examples: int = 16
+    tokens: int | None = None
+    packed: bool = True
+    accumulated: int = 1
+    balance: str = "token"
+
+
 class TrainBatches:
     """An epoch's batches, in an order that depends on the seed and the epoch alone.
 
-    Rows are shuffled, sorted by length within a window of some batches, and the batches shuffled
-    again. Lightning tells the epoch through `sampler.set_epoch`, and asks for `state_dict` and
-    `load_state_dict` to go on in the middle of an epoch.
+    Without a token budget rows are shuffled every epoch; where they are padded, they are sorted by length
+    within a window of some batches, and the batches shuffled again. With a budget the batches are
+    made once (so that every epoch has as many) and their order is shuffled. Lightning tells the epoch
+    through `sampler.set_epoch`, and asks for `state_dict` and `load_state_dict` to go on in the middle
+    of an epoch.
     """
 
     def __init__(
-        self,
-        rows: Sequence[TokenisedRow],
-        task_index: Mapping[str, int],
-        batch_size_examples: int,
-        seed: int,
+        self, rows: TokenRows, task_index: Mapping[str, int], batching: Batching, seed: int
     ) -> None:
         self._rows = rows
         self._task_index = task_index
-        self._batch_size = batch_size_examples
+        self._batching = batching
         self._seed = seed
         self._epoch = 0
         self._next_batch = 0
         self._resume_at = 0
+        self._lengths = [rows.n_tokens(i) for i in range(len(rows))]
+        self._made = None if batching.tokens is None else self._within_budget(batching.tokens)
         self.sampler = self  # where Lightning looks for set_epoch
 
     def __len__(self) -> int:
-        return -(-len(self._rows) // self._batch_size)
+        if self._made is not None:
+            return len(self._made)
+        return -(-len(self._rows) // self._batching.examples)
 
     def __iter__(self) -> Iterator[LMBatch]:
         # at the end of an epoch there is nothing to go on with: the next one starts afresh
         self._next_batch = self._resume_at % len(self)
         self._resume_at = 0
-        for batch in self._order(self._epoch)[self._next_batch :]:
+        order = self._order(self._epoch)
+        shares = self._shares(order)
+        for batch, share in list(zip(order, shares, strict=True))[self._next_batch :]:
             self._next_batch += 1
             rows = [self._rows[i] for i in batch]
-            yield collate(rows, [self._task_index[row.task] for row in rows])
+            index = [self._task_index[row.task] for row in rows]
+            yield collate(rows, index, packed=self._batching.packed, share=share)
 
     def set_epoch(self, epoch: int) -> None:
         self._epoch = epoch
@@ -65,19 +87,40 @@ class TrainBatches:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._resume_at = state["next_batch"]
 
+    def _within_budget(self, tokens: int) -> list[list[int]]:
+        if not self._batching.packed:
+            return token_batches(self._lengths, tokens)
+        # rows of one length would otherwise be packed task by task
+        order = list(range(len(self._lengths)))
+        random.Random(f"{self._seed}/packs").shuffle(order)
+        packs = best_fit_decreasing([self._lengths[i] for i in order], tokens)
+        return [[order[i] for i in pack] for pack in packs]
+
     def _order(self, epoch: int) -> list[list[int]]:
         rng = random.Random(f"{self._seed}/epoch/{epoch}")
+        if self._made is not None:
+            return rng.sample(self._made, len(self._made))
         order = list(range(len(self._rows)))
         rng.shuffle(order)
-        window = self._batch_size * GROUPED_BATCHES
+        size = self._batching.examples
+        window = size if self._batching.packed else size * GROUPED_BATCHES
         batches = []
         for start in range(0, len(order), window):
-            group = sorted(order[start : start + window], key=lambda i: self._rows[i].n_tokens)
-            batches += [
-                group[i : i + self._batch_size] for i in range(0, len(group), self._batch_size)
-            ]
+            group = sorted(order[start : start + window], key=lambda i: self._lengths[i])
+            batches += [group[i : i + size] for i in range(0, len(group), size)]
         rng.shuffle(batches)
         return batches
+
+    def _shares(self, order: Sequence[Sequence[int]]) -> list[float]:
+        """What each batch counts in the loss of its step: a mean of means would favour small batches."""
+        n = self._batching.accumulated
+        if n == 1:
+            return [1.0] * len(order)
+        if self._batching.balance == "token":
+            sizes = [sum(self._rows.n_target_tokens(i) for i in batch) for batch in order]
+        else:
+            sizes = [len(batch) for batch in order]
+        return [n * size / sum(sizes[i - i % n : i - i % n + n]) for i, size in enumerate(sizes)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +134,13 @@ class ScoringBatch:
     example: Int[Tensor, " b"]
     is_right: Bool[Tensor, " b"]
     task_index: Int[Tensor, " n_examples"]
+
+    @property
+    def is_first(self) -> Bool[Tensor, " b"]:
+        """The row of each example's own target."""
+        first = torch.ones_like(self.is_right)
+        first[1:] = self.example[1:] != self.example[:-1]
+        return first
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> ScoringBatch:
         moved = {
@@ -128,7 +178,9 @@ class ScoringBatches:
         specs: Sequence[TaskSpec],
         tokeniser: Tokeniser,
         batch_size_rows: int,
+        packed: bool = False,
     ) -> None:
+        self._packed = packed
         self._task_index = {spec.name: i for i, spec in enumerate(specs)}
         by_name = {spec.name: spec for spec in specs}
         scored = [_scored_rows(example, by_name[example.task], tokeniser) for example in examples]
@@ -147,14 +199,17 @@ class ScoringBatches:
         return len(self._batches)
 
     def __iter__(self) -> Iterator[ScoringBatch]:
-        for group in self._batches:
-            rows = [row for rows in group for row, _ in rows]
-            yield ScoringBatch(
-                collate(rows, [self._task_index[row.task] for row in rows]),
-                torch.tensor([i for i, rows in enumerate(group) for _ in rows]),
-                torch.tensor([right for rows in group for _, right in rows]),
-                torch.tensor([self._task_index[rows[0][0].task] for rows in group]),
-            )
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, i: int) -> ScoringBatch:
+        group = self._batches[i]
+        rows = [row for scored in group for row, _ in scored]
+        return ScoringBatch(
+            collate(rows, [self._task_index[row.task] for row in rows], packed=self._packed),
+            torch.tensor([i for i, scored in enumerate(group) for _ in scored]),
+            torch.tensor([right for scored in group for _, right in scored]),
+            torch.tensor([self._task_index[scored[0][0].task] for scored in group]),
+        )
 
 
 def _scored_rows(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
+from collections import defaultdict
 from collections.abc import Sequence
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from taskdepth.data.tokenise import TokenisedRow
 from taskdepth.types import LMBatch
@@ -35,13 +38,46 @@ def pad(
     return ids, mask
 
 
-def collate(rows: Sequence[TokenisedRow], task_index: Sequence[int]) -> LMBatch:
-    """A right-padded batch in which only target tokens (the end token too) are learnt."""
-    ids, mask = pad([row.input_ids for row in rows])
-    labels = torch.where(mask.bool(), ids, IGNORED)
-    for i, row in enumerate(rows):
-        labels[i, : row.n_prompt_tokens] = IGNORED
-    return LMBatch(ids, mask, labels, torch.tensor(task_index, dtype=torch.int64))
+def collate(
+    rows: Sequence[TokenisedRow],
+    task_index: Sequence[int],
+    *,
+    packed: bool = False,
+    share: float = 1.0,
+) -> LMBatch:
+    """A batch in which only target tokens (the end token too) are learnt.
+
+    Padded on the right, or packed into one row: nothing is padding then, and the model must be kept
+    from looking across examples (`models.packing`).
+    """
+    lengths = tuple(row.n_tokens for row in rows)
+    labels = [_labels(row) for row in rows]
+    positions = [torch.arange(length) for length in lengths]
+    numbers = [torch.full((length,), i) for i, length in enumerate(lengths)]
+    ids = [torch.tensor(row.input_ids, dtype=torch.int64) for row in rows]
+
+    def joined(parts: list[Tensor], padding: int) -> Tensor:
+        if packed:
+            return torch.cat(parts).unsqueeze(0)
+        return pad_sequence(parts, batch_first=True, padding_value=padding)
+
+    return LMBatch(
+        input_ids=joined(ids, 0),
+        labels=joined(labels, IGNORED),
+        position_ids=joined(positions, 0),
+        example=joined(numbers, -1),
+        task_index=torch.tensor(task_index, dtype=torch.int64),
+        lengths_tokens=lengths,
+        packed=packed,
+        share=share,
+    )
+
+
+def _labels(row: TokenisedRow) -> Int[Tensor, " s"]:
+    labels = torch.tensor(row.input_ids, dtype=torch.int64)
+    # a first token has nothing before it that could predict it
+    labels[: max(1, row.n_prompt_tokens)] = IGNORED
+    return labels
 
 
 def token_batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
@@ -60,3 +96,33 @@ def token_batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
         else:
             batches.append([row])
     return batches
+
+
+def best_fit_decreasing(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
+    """Row numbers in packs of at most `batch_tokens` tokens, as few packs as the rule finds.
+
+    Each row, longest first, joins the fullest pack that still has room for it (Johnson 1974: never more
+    than 11/9 of the fewest possible, and 4). A row longer than the budget is a pack of its own.
+
+    >>> best_fit_decreasing([3, 9, 4, 6], batch_tokens=10)
+    [[1], [3, 2], [0]]
+    """
+    packs: list[list[int]] = []
+    by_room: dict[int, list[int]] = defaultdict(list)  # room → packs that have it
+    rooms: list[int] = []  # the keys of by_room, sorted
+    for row in sorted(range(len(lengths)), key=lambda row: (-lengths[row], row)):
+        place = bisect_left(rooms, lengths[row])
+        if place == len(rooms):
+            packs.append([row])
+            pack, room = len(packs) - 1, batch_tokens - lengths[row]
+        else:
+            tightest = rooms[place]
+            pack, room = by_room[tightest].pop(), tightest - lengths[row]
+            packs[pack].append(row)
+            if not by_room[tightest]:
+                del by_room[tightest], rooms[place]
+        if room > 0:
+            if room not in by_room:
+                insort(rooms, room)
+            by_room[room].append(pack)
+    return packs

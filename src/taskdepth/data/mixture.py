@@ -5,59 +5,113 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 
+from taskdepth.errors import DataError, nearest
 from taskdepth.tasks.spec import TaskSpec
-from taskdepth.types import Example
+
+
+class Rates(StrEnum):
+    """How often a task is seen, given how many rows it has."""
+
+    PROPORTIONAL = "proportional"  # every row once an epoch
+    TEMPERATURE = "temperature"
+    UNIFORM = "uniform"
+    WEIGHTS = "weights"
 
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """Examples-proportional mixing: every row once an epoch, under the caps.
+    """How many rows of each task make an epoch, and which.
 
-    `cap_per_cluster_examples` is shared out among a cluster's tasks in proportion to their rows.
+    The caps come first: at most so many rows of a task, and of a cluster (shared out among its tasks in
+    proportion to what they have). `rates` then deals the epoch's rows out to the tasks: in proportion to
+    their capped sizes; to the power 1/`temperature` of these (Raffel et al. 2020, section 3.5.2: 1 is
+    proportional, large is uniform); alike for all; or by `weights`. A task whose share exceeds its rows
+    repeats them. `epoch_examples` is how many rows an epoch has, by default as many as the caps leave.
     """
 
+    rates: str = Rates.PROPORTIONAL
+    temperature: float = 1.0
+    weights: Mapping[str, float] = field(default_factory=dict)
     cap_per_task_examples: int | None = None
     cap_per_cluster_examples: int | None = None
+    epoch_examples: int | None = None
 
     def draw(
-        self, rows: Mapping[str, Sequence[Example]], specs: Sequence[TaskSpec], seed: int
-    ) -> list[Example]:
-        """The rows of one epoch, in the order of `specs`; which rows a cap keeps depends on `seed`."""
-        kept = {
-            spec.name: _sample(rows[spec.name], self.cap_per_task_examples, f"{seed}/{spec.name}")
+        self, n_rows: Mapping[str, int], specs: Sequence[TaskSpec], seed: int
+    ) -> dict[str, list[int]]:
+        """Task → row numbers of an epoch, ascending, of the `n_rows` it has; it depends on `seed` alone.
+
+        Raises:
+            DataError: `weights` names an unknown task or lacks one, or no task has any weight.
+        """
+        capped = self._capped(n_rows, specs)
+        shares = self._shares(capped)
+        return {
+            spec.name: _numbers(
+                n_rows[spec.name], capped[spec.name], shares[spec.name], f"{seed}/{spec.name}"
+            )
             for spec in specs
         }
+
+    def _capped(self, n_rows: Mapping[str, int], specs: Sequence[TaskSpec]) -> dict[str, int]:
+        cap = self.cap_per_task_examples
+        kept = {s.name: min(n_rows[s.name], n_rows[s.name] if cap is None else cap) for s in specs}
         clusters: dict[str, list[str]] = defaultdict(list)
         for spec in specs:
             clusters[spec.cluster].append(spec.name)
         cap = self.cap_per_cluster_examples
         for names in clusters.values():
-            total = sum(len(kept[name]) for name in names)
-            if cap is None or total <= cap:
-                continue
-            for name, share in zip(names, _shares([len(kept[n]) for n in names], cap), strict=True):
-                kept[name] = _sample(kept[name], share, f"{seed}/{name}/cluster")
-        return [example for spec in specs for example in kept[spec.name]]
+            if cap is not None and sum(kept[name] for name in names) > cap:
+                dealt = deal(cap, [kept[name] for name in names])
+                kept.update(zip(names, dealt, strict=True))
+        return kept
+
+    def _shares(self, capped: Mapping[str, int]) -> dict[str, int]:
+        total = sum(capped.values()) if self.epoch_examples is None else self.epoch_examples
+        if self.rates == Rates.PROPORTIONAL and self.epoch_examples is None:
+            return dict(capped)
+        weights = self._weights(capped)
+        if not any(weights):
+            raise DataError("mixture.weights and the caps leave nothing to train on")
+        return dict(zip(capped, deal(total, weights), strict=True))
+
+    def _weights(self, capped: Mapping[str, int]) -> list[float]:
+        if self.rates == Rates.UNIFORM:
+            return [float(n > 0) for n in capped.values()]
+        if self.rates == Rates.WEIGHTS:
+            for name in self.weights:
+                if name not in capped:
+                    raise DataError(f"mixture.weights: {name}: {nearest(name, list(capped))}")
+            if missing := [name for name in capped if name not in self.weights]:
+                raise DataError(f"mixture.weights has no weight for {', '.join(missing[:5])}")
+            return [float(self.weights[name]) if n else 0.0 for name, n in capped.items()]
+        power = 1 / self.temperature if self.rates == Rates.TEMPERATURE else 1.0
+        return [n**power if n else 0.0 for n in capped.values()]
 
 
-def _sample(rows: Sequence[Example], limit: int | None, seed: str) -> list[Example]:
-    if limit is None or len(rows) <= limit:
-        return list(rows)
-    chosen = sorted(random.Random(seed).sample(range(len(rows)), limit))
-    return [rows[i] for i in chosen]
+def _numbers(n_rows: int, n_kept: int, share: int, seed: str) -> list[int]:
+    """`share` of the `n_kept` rows that the caps leave, each as often as the others or once more."""
+    rng = random.Random(seed)
+    kept = range(n_rows) if n_kept == n_rows else rng.sample(range(n_rows), n_kept)
+    if share == 0:
+        return []
+    whole, rest = divmod(share, n_kept)
+    extra = rng.sample(kept, rest)
+    return sorted([*kept] * whole + extra)
 
 
-def _shares(sizes: Sequence[int], total: int) -> list[int]:
-    """`total` in proportion to `sizes`, whole numbers, largest remainders first.
+def deal(total: int, weights: Sequence[float]) -> list[int]:
+    """`total` in proportion to `weights`, whole numbers, largest remainders first.
 
-    >>> _shares([1, 1, 2], 3)
+    >>> deal(3, [1, 1, 2])
     [1, 1, 1]
     """
-    exact = [total * size / sum(sizes) for size in sizes]
+    exact = [total * weight / sum(weights) for weight in weights]
     shares = [int(x) for x in exact]
-    by_remainder = sorted(range(len(sizes)), key=lambda i: (shares[i] - exact[i], i))
+    by_remainder = sorted(range(len(weights)), key=lambda i: (shares[i] - exact[i], i))
     for i in by_remainder[: total - sum(shares)]:
         shares[i] += 1
     return shares

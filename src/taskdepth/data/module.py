@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import lightning
 
-from taskdepth.data.batches import ScoringBatches, TrainBatches
+from taskdepth.data.batches import Batching, ScoringBatches, TrainBatches
 from taskdepth.data.mixture import Mixture
-from taskdepth.data.tokenise import TokenisedRow, Tokeniser
+from taskdepth.data.rows import count, pick, usable
+from taskdepth.data.token_rows import TokenRows
+from taskdepth.data.tokenise import Tokeniser
 from taskdepth.errors import DataError
 from taskdepth.tasks.spec import Source, TaskSpec
-from taskdepth.types import Example, Split
+from taskdepth.types import Split
 
 # room for the answers of an example beside the rows of a training batch
 SCORED_ROWS_PER_EXAMPLE = 4
@@ -24,22 +27,19 @@ SCORED_ROWS_PER_EXAMPLE = 4
 class TrainingRows:
     """What is learnt, and what was lost on the way."""
 
-    rows: tuple[TokenisedRow, ...]
+    rows: TokenRows
     dropped_rows: int  # the target alone does not fit
 
     def counts(self) -> dict[str, int]:
         """For metrics.json."""
-        return {
-            "rows": len(self.rows),
-            "tokens": sum(row.n_tokens for row in self.rows),
-            "target_tokens": sum(row.n_tokens - row.n_prompt_tokens for row in self.rows),
-            "truncated_prompts": sum(row.n_cut_tokens > 0 for row in self.rows),
-            "dropped_rows": self.dropped_rows,
-        }
+        return {**self.rows.counts(), "dropped_rows": self.dropped_rows}
 
 
 class TaskDataModule(lightning.LightningDataModule):
     """The rows of `specs`, tokenised: the mixture for training, up to some rows a task for validation.
+
+    The tasks of `unseen` are validated on and not trained on. Rows of inverted templates are trained on,
+    but not validated on.
 
     Raises:
         DataError: a task has no training rows, or none of them fits.
@@ -52,44 +52,59 @@ class TaskDataModule(lightning.LightningDataModule):
         tokeniser: Tokeniser,
         mixture: Mixture,
         *,
-        batch_size_examples: int,
+        batching: Batching,
         seed: int,
         val_examples_per_task: int | None = None,
+        unseen: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self._source = source
         self._specs = specs
         self._tokeniser = tokeniser
         self._mixture = mixture
-        self._batch_size = batch_size_examples
+        self.batching = batching
         self._seed = seed
         self._val_examples = val_examples_per_task
+        self.unseen = frozenset(unseen)
 
     @cached_property
     def training(self) -> TrainingRows:
-        rows = {spec.name: load(self._source, spec, Split.TRAIN) for spec in self._specs}
-        examples = self._mixture.draw(rows, self._specs, self._seed)
-        tokenised = [self._tokeniser.row(example) for example in examples]
-        kept = tuple(row for row in tokenised if row is not None)
-        if not kept:
+        specs = [spec for spec in self._specs if spec.name not in self.unseen]
+        # rows are read twice, to be counted and to be tokenised: a corpus need not fit in memory
+        n_rows = {spec.name: count(self._source, spec, Split.TRAIN) for spec in specs}
+        drawn = self._mixture.draw(n_rows, specs, self._seed)
+        rows, dropped = TokenRows(), 0
+        for spec in specs:
+            chosen = pick(self._source.examples(spec.name, Split.TRAIN), drawn[spec.name])
+            for row in self._tokeniser.rows(chosen):
+                if row is None:
+                    dropped += 1
+                else:
+                    rows.append(row)
+        if not rows:
             raise DataError("no training row fits data.max_length_tokens")
-        return TrainingRows(kept, len(tokenised) - len(kept))
+        return TrainingRows(rows, dropped)
 
     @cached_property
     def _validation(self) -> ScoringBatches:
         chosen = [
             example
             for spec in self._specs
-            for example in list(self._source.examples(spec.name, Split.VALIDATION))[
-                : self._val_examples
-            ]
+            for example in islice(
+                usable(self._source.examples(spec.name, Split.VALIDATION)), self._val_examples
+            )
         ]
-        n_rows = self._batch_size * SCORED_ROWS_PER_EXAMPLE
-        return ScoringBatches(chosen, self._specs, self._tokeniser, n_rows)
+        return ScoringBatches(
+            chosen,
+            self._specs,
+            self._tokeniser,
+            self.batching.examples * SCORED_ROWS_PER_EXAMPLE,
+            self.batching.packed,
+        )
 
     def train_dataloader(self) -> Any:
         index = {spec.name: i for i, spec in enumerate(self._specs)}
-        return TrainBatches(self.training.rows, index, self._batch_size, self._seed)
+        return TrainBatches(self.training.rows, index, self.batching, self._seed)
 
     def val_dataloader(self) -> Any:
         return self._validation if len(self._validation) else []
@@ -99,29 +114,17 @@ class PlainTextDataModule(lightning.LightningDataModule):
     """Running text, all tokens learnt: what gives a random model something to be "pre-trained" with."""
 
     def __init__(
-        self, source: Source, tokeniser: Tokeniser, *, batch_size_examples: int, seed: int
+        self, source: Source, tokeniser: Tokeniser, *, batching: Batching, seed: int
     ) -> None:
         super().__init__()
         length_tokens = tokeniser.max_length_tokens or tokeniser.window_tokens
         rows = tokeniser.running(source.plain_text(Split.TRAIN), length_tokens)
-        self.training = TrainingRows(tuple(rows), dropped_rows=0)
-        self._batch_size = batch_size_examples
+        self.training = TrainingRows(TokenRows(rows), dropped_rows=0)
+        self.batching = batching
         self._seed = seed
 
     def train_dataloader(self) -> Any:
-        return TrainBatches(self.training.rows, {"plain_text": 0}, self._batch_size, self._seed)
+        return TrainBatches(self.training.rows, {"plain_text": 0}, self.batching, self._seed)
 
     def val_dataloader(self) -> Any:
         return []
-
-
-def load(source: Source, spec: TaskSpec, split: Split) -> list[Example]:
-    """The rows of a split that must not be empty.
-
-    Raises:
-        DataError: it is.
-    """
-    examples = list(source.examples(spec.name, split))
-    if not examples:
-        raise DataError(f"task {spec.name} has no {split.value} rows")
-    return examples

@@ -1,10 +1,13 @@
-"""`TaskMean`: a weighted mean per task."""
+"""Scores of a mixture, task by task: `TaskMean` and `TaskScores`."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
+
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import Metric
 
 
@@ -31,13 +34,56 @@ class TaskMean(Metric):
         self.total.index_add_(0, task, total.double())
         self.weight.index_add_(0, task, ones.double())
 
-    def compute(self) -> Float[Tensor, " n_tasks"]:
-        return self.total / self.weight  # 0 / 0 is NaN: undefined is not zero
+    def compute(self) -> Float[Tensor, "2 n_tasks"]:
+        """The totals and the weights."""
+        return torch.stack([self.total, self.weight])
 
-    def by_task(self) -> list[float]:
-        """The means as numbers."""
-        return self.compute().reshape(-1).tolist()  # torchmetrics makes one task a scalar
+    def sums(self) -> Float[Tensor, "2 n_tasks"]:
+        """`compute`, without torchmetrics' warning where nothing was added yet."""
+        found: Tensor = self.compute() if self.update_called else torch.zeros(2, len(self.total))
+        return found.to(self.total)
+
+    def means(self) -> Float[Tensor, " n_tasks"]:
+        sums = self.sums()
+        return sums[0] / sums[1]  # 0 / 0 is NaN: undefined is not zero
 
     def overall(self) -> Float[Tensor, ""]:
         """The mean over tasks that have a value, every task counting the same."""
-        return self.compute().nanmean()
+        return self.means().nanmean()
+
+
+class TaskScores(nn.Module):
+    """Several `TaskMean`s over the same tasks."""
+
+    def __init__(self, n_tasks: int, names: Sequence[str]) -> None:
+        super().__init__()
+        # under its plain name "loss" would be an attribute of other things
+        self._means = nn.ModuleDict({f"mean_{name}": TaskMean(n_tasks) for name in names})
+        self.names = tuple(names)
+
+    def __getitem__(self, name: str) -> TaskMean:
+        mean = self._means[f"mean_{name}"]
+        assert isinstance(mean, TaskMean)  # for the type checker: nothing else is put there
+        return mean
+
+    def by_task(self, tasks: Sequence[str]) -> dict[str, dict[str, float]]:
+        """Task → score → value; a score that a task does not have is left out."""
+        groups = {task: task for task in tasks}
+        return self.by_group(groups)
+
+    def by_group(self, group_of: Mapping[str, str]) -> dict[str, dict[str, float]]:
+        """Group → score → value over the rows of all its tasks; `group_of` lists the tasks in order."""
+        groups = list(dict.fromkeys(group_of.values()))
+        found: dict[str, dict[str, float]] = {group: {} for group in groups}
+        place = torch.tensor([groups.index(group) for group in group_of.values()])
+        for name in self.names:
+            sums = self[name].sums().cpu()
+            grouped = torch.zeros(2, len(groups), dtype=sums.dtype).index_add_(1, place, sums)
+            for group, value in zip(groups, (grouped[0] / grouped[1]).tolist(), strict=True):
+                if not math.isnan(value):
+                    found[group][name] = value
+        return found
+
+    def reset(self) -> None:
+        for name in self.names:
+            self[name].reset()

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import lightning
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
-from taskdepth.models.scores import TaskMean
+from taskdepth.models.balance import Balance, token_weights
+from taskdepth.models.scores import TaskScores
+from taskdepth.models.targets import TargetTokens, min_by, score_targets, sum_by
 from taskdepth.types import LMBatch
 
 if TYPE_CHECKING:
@@ -51,54 +51,15 @@ class Schedule:
         return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
-@contextmanager
-def only_at(lm: nn.Module, positions: Bool[Tensor, "b s"]) -> Iterator[None]:
-    """Inside, `lm` computes logits at `positions` alone: `[1, n_positions, vocabulary]`.
-
-    The states are selected where they enter the output embeddings, so whatever a model does to its logits
-    afterwards (scaling, soft-capping) still happens.
-    """
-
-    def select(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (args[0][positions].unsqueeze(0), *args[1:])
-
-    head = lm.get_output_embeddings()  # type: ignore[operator]  # of every Hugging Face model
-    handle = head.register_forward_pre_hook(select)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-def target_logits(
-    lm: nn.Module, batch: LMBatch
-) -> tuple[Float[Tensor, "n_targets vocabulary"], Int[Tensor, " n_targets"]]:
-    """Logits where a target token comes next, and those tokens; rows of the batch in order."""
-    positions = batch.is_target
-    with only_at(lm, positions):
-        output = lm(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False)
-    next_tokens = batch.labels.roll(-1, dims=1)[positions]
-    return output.logits[0], next_tokens
-
-
-def balanced(
-    token_loss: Float[Tensor, " n_targets"], batch: LMBatch, balance: str
-) -> Float[Tensor, ""]:
-    """The mean over target tokens (`token`), or over the rows' own means (`example`)."""
-    if balance == "token":
-        return token_loss.mean()
-    row = batch.is_target.nonzero()[:, 0]
-    n_tokens = _sum_by(row, torch.ones_like(token_loss), len(batch.input_ids))
-    means = _sum_by(row, token_loss, len(batch.input_ids)) / n_tokens.clamp(min=1)
-    return means.sum() / (n_tokens > 0).sum()
-
-
 class InstructionTuner(lightning.LightningModule):
     """Learns `lm` (all of it, or the adapter it wears) by the loss on target tokens.
 
     Validation scores every answer an example could have: the loss of its target, *exact match* (would
     greedy decoding give a right answer? by teacher forcing: every target token is the likeliest one), and
     for closed sets *rank accuracy* (is the likeliest answer right?).
+
+    `recent` holds each task's training loss and token accuracy since it was last reset, `trained` those of
+    the whole training. `task_weights` is what each task counts where the loss balance asks for it.
     """
 
     def __init__(
@@ -107,7 +68,7 @@ class InstructionTuner(lightning.LightningModule):
         task_names: Sequence[str],
         optimizer: OptimizerFactory,
         schedule: Schedule,
-        loss_balance: str = "token",
+        balance: str = Balance.TOKEN,
     ) -> None:
         super().__init__()
         self.lm = lm
@@ -115,12 +76,16 @@ class InstructionTuner(lightning.LightningModule):
         self.strict_loading = False  # checkpoints hold only what trains
         self._optimizer = optimizer
         self._schedule = schedule
-        self._loss_balance = loss_balance
+        self._balance = balance
+        self.n_steps = schedule.n_steps
+        n_tasks = len(task_names)
+        self.task_weights: Float[Tensor, " n_tasks"]
+        self.register_buffer("task_weights", torch.ones(n_tasks), persistent=False)
+        self.recent = TaskScores(n_tasks, ("loss", "accuracy"))
+        self.trained = TaskScores(n_tasks, ("loss", "accuracy"))
+        self.validated = TaskScores(n_tasks, ("loss", "exact_match", "rank_accuracy"))
         self.validation: dict[str, dict[str, float]] = {}  # task → score → value, of the last one
         self.validated_at_step = -1
-        self.loss = TaskMean(len(task_names))
-        self.exact_match = TaskMean(len(task_names))
-        self.rank_accuracy = TaskMean(len(task_names))
 
     def configure_optimizers(self) -> Any:
         optimizer = self._optimizer([p for p in self.lm.parameters() if p.requires_grad])
@@ -138,78 +103,63 @@ class InstructionTuner(lightning.LightningModule):
         self.lm.train()  # from_pretrained returns eval mode, and Lightning would keep it
 
     def training_step(self, batch: LMBatch, batch_idx: int) -> Tensor:
-        logits, tokens = target_logits(self.lm, batch)
-        token_loss = functional.cross_entropy(logits.float(), tokens, reduction="none")
-        loss = balanced(token_loss, batch, self._loss_balance)
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.input_ids))
+        targets = score_targets(self.lm, batch)
+        weights = token_weights(
+            self._balance, targets.n_tokens, batch.task_index, self.task_weights
+        )
+        loss = (targets.loss * weights[targets.example]).sum() * batch.share
+        self._keep(targets, batch)
+        self.log(
+            "train/loss", loss.detach() / batch.share, prog_bar=True, batch_size=batch.n_examples
+        )
         return loss
 
-    def validation_step(self, scoring: ScoringBatch, batch_idx: int) -> None:
-        batch = scoring.batch
-        logits, tokens = target_logits(self.lm, batch)
-        row = batch.is_target.nonzero()[:, 0]
-        token_loss = functional.cross_entropy(logits.float(), tokens, reduction="none")
-        row_loss = _sum_by(row, token_loss, len(batch.input_ids))
-        n_tokens = _sum_by(row, torch.ones_like(token_loss), len(batch.input_ids))
-        n_wrong = _sum_by(row, (logits.argmax(-1) != tokens).float(), len(batch.input_ids))
-        self._score(scoring, row_loss, n_tokens, n_wrong)
+    @torch.no_grad()
+    def _keep(self, targets: TargetTokens, batch: LMBatch) -> None:
+        n_tokens = targets.n_tokens
+        loss = targets.by_example(targets.loss)
+        n_right = targets.by_example(targets.is_likeliest.float())
+        for scores in (self.recent, self.trained):
+            scores["loss"].update(batch.task_index, loss, n_tokens)
+            scores["accuracy"].update(batch.task_index, n_right, n_tokens)
 
-    def _score(
-        self,
-        scoring: ScoringBatch,
-        row_loss: Float[Tensor, " b"],
-        n_tokens: Float[Tensor, " b"],
-        n_wrong: Float[Tensor, " b"],
-    ) -> None:
-        task = scoring.task_index
-        n = len(task)
-        first = torch.ones_like(scoring.is_right)
-        first[1:] = scoring.example[1:] != scoring.example[:-1]
-        self.loss.update(task, row_loss[first], n_tokens[first])
+    def validation_step(self, scoring: ScoringBatch, batch_idx: int) -> None:
+        targets = score_targets(self.lm, scoring.batch)
+        loss = targets.by_example(targets.loss)
+        n_wrong = targets.by_example((~targets.is_likeliest).float())
+        task, example, n = scoring.task_index, scoring.example, len(scoring.task_index)
+        first = scoring.is_first
+        self.validated["loss"].update(task, loss[first], targets.n_tokens[first])
         decoded = scoring.is_right & (n_wrong == 0)
-        self.exact_match.update(task, (_sum_by(scoring.example, decoded.float(), n) > 0).float())
-        closed = _sum_by(scoring.example, (~scoring.is_right).float(), n) > 0
-        best = _min_by(scoring.example, row_loss, n)
-        best_is_right = scoring.is_right & (row_loss == best[scoring.example])
-        ranked = (_sum_by(scoring.example, best_is_right.float(), n) > 0).float()
-        self.rank_accuracy.update(task[closed], ranked[closed])
+        found = (sum_by(example, decoded.float(), n) > 0).float()
+        self.validated["exact_match"].update(task, found)
+        closed = sum_by(example, (~scoring.is_right).float(), n) > 0
+        best = min_by(example, loss, n)
+        best_is_right = scoring.is_right & (loss == best[example])
+        ranked = (sum_by(example, best_is_right.float(), n) > 0).float()
+        self.validated["rank_accuracy"].update(task[closed], ranked[closed])
 
     def on_validation_epoch_end(self) -> None:
-        for name, metric in self._scores().items():
-            self.log(f"val/{name}", metric.overall(), prog_bar=name != "exact_match")
+        for name in self.validated.names:
+            value = self.validated[name].overall()
+            self.log(f"val/{name}", value, prog_bar=name != "exact_match")
 
     def on_validation_end(self) -> None:
-        self.validation = self._validation_by_task()
+        self.validation = self.validated.by_task(self.task_names)
         self.validated_at_step = self.trainer.global_step
-        for metric in self._scores().values():
-            metric.reset()
 
-    def _validation_by_task(self) -> dict[str, dict[str, float]]:
-        """The scores of the last validation, by task; a score that a task does not have is left out."""
-        by_task: dict[str, dict[str, float]] = {name: {} for name in self.task_names}
-        for score, metric in self._scores().items():
-            for task, value in zip(self.task_names, metric.by_task(), strict=True):
-                if not math.isnan(value):
-                    by_task[task][score] = value
-        return by_task
-
-    def _scores(self) -> dict[str, TaskMean]:
-        return {
-            "loss": self.loss,
-            "exact_match": self.exact_match,
-            "rank_accuracy": self.rank_accuracy,
-        }
+    def on_validation_start(self) -> None:
+        self.validated.reset()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         trained = {f"lm.{name}" for name, p in self.lm.named_parameters() if p.requires_grad}
         state = checkpoint["state_dict"]
         checkpoint["state_dict"] = {name: state[name] for name in state if name in trained}
+        checkpoint["trained"] = {
+            name: self.trained[name].sums().cpu() for name in self.trained.names
+        }
 
-
-def _sum_by(index: Int[Tensor, " k"], values: Float[Tensor, " k"], n: int) -> Float[Tensor, " n"]:
-    return torch.zeros(n, device=values.device, dtype=values.dtype).index_add_(0, index, values)
-
-
-def _min_by(index: Int[Tensor, " k"], values: Float[Tensor, " k"], n: int) -> Float[Tensor, " n"]:
-    start = torch.full((n,), torch.inf, device=values.device, dtype=values.dtype)
-    return start.scatter_reduce_(0, index, values, "amin")
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        for name, sums in checkpoint.get("trained", {}).items():
+            tasks = torch.arange(len(self.task_names))
+            self.trained[name].update(tasks, sums[0], sums[1])

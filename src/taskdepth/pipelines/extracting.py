@@ -18,10 +18,11 @@ from taskdepth.activations.extraction import extract
 from taskdepth.activations.pooling import Pooling
 from taskdepth.activations.store import Activations, ActivationStore, hash_of_files, key_of
 from taskdepth.config import DataConfig, ProbeConfig
-from taskdepth.data.tokenise import PromptFormat, Tokeniser
+from taskdepth.data.tokenise import Tokeniser
 from taskdepth.errors import ModelError
 from taskdepth.models import adapters, loading
 from taskdepth.models.reference import refer, refer_controls
+from taskdepth.pipelines.sources import prompt_format
 from taskdepth.tasks.spec import TaskSpec
 from taskdepth.types import Example, ModelRef, Role, Split
 
@@ -217,7 +218,7 @@ class Study:
         data = self._config.data
         return Tokeniser(
             tokenizer,
-            PromptFormat(data.prompt_template, data.target_prefix),
+            prompt_format(data),
             window,
             data.max_length_tokens,
         )

@@ -6,7 +6,8 @@ import functools
 import logging
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,13 @@ from hydra.utils import get_class
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from torch import nn
 
+from taskdepth import layers
 from taskdepth.config import TrainConfig
 from taskdepth.data.module import PlainTextDataModule, TaskDataModule
-from taskdepth.errors import ConfigError
+from taskdepth.errors import ConfigError, DataError
+from taskdepth.models.balance import Balance, CoBa, SelfPaced
+from taskdepth.models.pace import Pace
+from taskdepth.models.packing import packed
 from taskdepth.models.tuner import InstructionTuner, Schedule
 
 # devices, tips and "max_steps reached": our own output says what matters
@@ -29,13 +34,15 @@ logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 class FitReport:
     """What one fit came to. `validation`: task → score → value, empty without validation rows.
 
-    `train_loss` is that of the last step, None when a resumed run had no step left.
+    `train_loss` is that of the last step, None when a resumed run had no step left. `trained`: task →
+    loss and token accuracy over the whole training.
     """
 
     steps: int
     epochs: int
     train_loss: float | None
     validation: dict[str, dict[str, float]]
+    trained: dict[str, dict[str, float]]
     trainable_parameters: int
     seconds: float
 
@@ -65,8 +72,10 @@ def fit(
         config.trainer.loss_balance,
     )
     can_validate = len(data.val_dataloader()) > 0
-    trainer = _trainer(config, callbacks, logger, can_validate)
-    with warnings.catch_warnings():
+    trainer = _trainer(
+        config, [*_pacing(config, len(task_names), can_validate), *callbacks], logger, can_validate
+    )
+    with _prepared(lm, config, data.batching.packed), warnings.catch_warnings():
         # a resumed run finds its own checkpoints; that is the purpose
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
         # a named checkpoint may come from another run; nothing of its folder is wanted
@@ -82,6 +91,7 @@ def fit(
         epochs=trainer.current_epoch,
         train_loss=None if loss is None else float(loss),
         validation=tuner.validation,
+        trained=tuner.trained.by_task(task_names),
         trainable_parameters=sum(p.numel() for p in lm.parameters() if p.requires_grad),
         seconds=time.perf_counter() - start_s,
     )
@@ -92,6 +102,40 @@ def _n_steps(config: TrainConfig, n_batches: int) -> int:
     if settings.max_steps >= 0:
         return settings.max_steps
     return -(-n_batches // settings.accumulate_batches) * (settings.max_epochs or 1)
+
+
+@contextmanager
+def _prepared(lm: Any, config: TrainConfig, pack: bool) -> Iterator[None]:
+    """Inside, `lm` runs as the trainer's flags ask."""
+    settings = config.trainer
+    if settings.compile:
+        for block in layers.find_blocks(lm):
+            block.compile(dynamic=True)
+    if settings.gradient_checkpointing:
+        # the reentrant kind needs inputs that learn, which a frozen model under an adapter has not
+        lm.activation_checkpointing_enable({"use_reentrant": False})
+    try:
+        with packed(lm) if pack else nullcontext():
+            yield
+    finally:
+        if settings.gradient_checkpointing:
+            lm.activation_checkpointing_disable()
+
+
+def _pacing(config: TrainConfig, n_tasks: int, can_validate: bool) -> list[Callback]:
+    """What weighs the tasks anew while they are learnt, if that is asked for.
+
+    Raises:
+        DataError: it looks at validation rows, and there are none.
+    """
+    settings = config.trainer
+    if settings.loss_balance == Balance.SELF_PACED:
+        return [Pace(SelfPaced(n_tasks), settings.balance_every_n_steps)]
+    if settings.loss_balance != Balance.COBA:
+        return []
+    if not can_validate:
+        raise DataError("trainer.loss_balance=coba needs validation rows: there are none")
+    return [Pace(CoBa(n_tasks), settings.balance_every_n_steps)]
 
 
 def _optimizer(config: TrainConfig) -> Any:

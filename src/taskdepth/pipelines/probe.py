@@ -12,13 +12,14 @@ from typing import Any
 
 from rich.console import Console
 
-from taskdepth.config import STAGES, ProbeConfig, instantiate
-from taskdepth.data.module import load
+from taskdepth.config import STAGES, ProbeConfig
+from taskdepth.data.rows import load
 from taskdepth.errors import DataError
 from taskdepth.files import write_json
 from taskdepth.pipelines.comparing import similarity_rows
 from taskdepth.pipelines.extracting import Study, roster
 from taskdepth.pipelines.probing import probe_rows
+from taskdepth.pipelines.sources import open_source
 from taskdepth.results import tracking
 from taskdepth.results.figures import save_all
 from taskdepth.results.findings import Findings, summarise
@@ -56,7 +57,7 @@ def run(config: ProbeConfig) -> ProbeResult:
     """
     start_s = time.perf_counter()
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    source: Source = instantiate(config.data.source)
+    source = open_source(config.data, config.seed)
     specs = select_tasks(source.specs(), config.tasks)
     examples = _examples(config, source)
     _check_rows(config, specs, examples)
@@ -89,7 +90,7 @@ def _examples(config: ProbeConfig, source: Source) -> Any:
 
     @cache
     def examples(spec: TaskSpec, split: Split) -> list[Example]:
-        return load(source, spec, split)[: limits[split]]
+        return load(source, spec, split, limits[split])
 
     return examples
 

@@ -15,15 +15,21 @@ from lightning.pytorch.loggers import WandbLogger
 from rich.console import Console
 
 from taskdepth.config import TrainConfig, instantiate
+from taskdepth.data.batches import Batching
 from taskdepth.data.mixture import Mixture
-from taskdepth.data.module import PlainTextDataModule, TaskDataModule, load
-from taskdepth.data.tokenise import PromptFormat, Tokeniser
+from taskdepth.data.module import PlainTextDataModule, TaskDataModule
+from taskdepth.data.rows import check_not_empty
+from taskdepth.data.tokenise import Tokeniser
 from taskdepth.errors import ConfigError, ModelError
+from taskdepth.files import write_json
 from taskdepth.models import adapters, loading
 from taskdepth.models.loading import LanguageModel
+from taskdepth.models.packing import can_pack
 from taskdepth.models.reference import refer
+from taskdepth.models.task_log import TaskLog
 from taskdepth.pipelines.controls import train_controls
 from taskdepth.pipelines.fitting import FitReport, fit
+from taskdepth.pipelines.sources import open_source, prompt_format
 from taskdepth.results import tracking
 from taskdepth.run_directory import RunDirectory
 from taskdepth.selection.placement import LayerSelection, check_fits
@@ -51,11 +57,12 @@ def run(config: TrainConfig) -> TrainResult:
     """
     start_s = time.perf_counter()
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    source: Source = instantiate(config.data.source)
+    source = open_source(config.data, config.seed)
     specs = select_tasks(source.specs(), config.tasks)
+    unseen = _unseen(config, specs)
     if config.role != Role.PRETRAINED:
         for spec in specs:
-            load(source, spec, Split.TRAIN)  # an empty split is told before a model is loaded
+            check_not_empty(source, spec, Split.TRAIN)  # told before a model is loaded
     selection = (
         LayerSelection.read(Path(config.adapter.blocks_from))
         if config.adapter.blocks_from
@@ -74,12 +81,44 @@ def run(config: TrainConfig) -> TrainResult:
     directory = RunDirectory(Path(config.paths.run_dir), config, _finished_by(config))
     lightning.seed_everything(config.seed, verbose=False)
     model = _load(config, folder, source, specs)
-    trained = _train(config, model, source, specs, selection, directory, console)
+    trained = _train(config, model, source, specs, unseen, selection, directory, console)
+    if skipped := {task: len(rows) for task, rows in source.skipped().items()}:
+        write_json(directory / "skipped_rows.json", source.skipped())
+        trained["skipped_rows"] = skipped
+        console.print(f"{sum(skipped.values())} rows skipped: {directory / 'skipped_rows.json'}")
     trained["seconds"] = round(time.perf_counter() - start_s, 3)
     directory.finish(trained)
     console.print(_summary(trained))
     console.print(f"done in {trained['seconds']:.0f} s: {directory.path}")
     return TrainResult(directory.path, trained.get("validation_loss"), trained)
+
+
+def _unseen(config: TrainConfig, specs: Sequence[TaskSpec]) -> list[str]:
+    """The names of the chosen tasks that are kept out of training."""
+    if not config.mixture.unseen:
+        return []
+    chosen = {spec.name: spec for spec in specs}
+    unseen = [spec.name for spec in select_tasks(chosen, config.mixture.unseen)]
+    if len(unseen) == len(specs):
+        raise ConfigError("mixture.unseen names every chosen task: nothing is left to train on")
+    return unseen
+
+
+def _batching(config: TrainConfig, model: LanguageModel, console: Console) -> Batching:
+    settings = config.trainer
+    packed = settings.packing and not settings.compile
+    if packed and not can_pack(model.lm):
+        packed = False
+        console.print(
+            f"{type(model.lm).__name__} cannot keep packed examples apart: they are padded"
+        )
+    return Batching(
+        settings.batch_size_examples,
+        settings.batch_tokens,
+        packed,
+        settings.accumulate_batches,
+        settings.loss_balance,
+    )
 
 
 def _summary(trained: dict[str, Any]) -> str:
@@ -137,6 +176,7 @@ def _train(
     model: LanguageModel,
     source: Source,
     specs: Sequence[TaskSpec],
+    unseen: Sequence[str],
     selection: LayerSelection | None,
     directory: RunDirectory,
     console: Console,
@@ -144,22 +184,29 @@ def _train(
     blocks = config.adapter.blocks
     if selection is not None:
         blocks = list(selection.blocks)
+    rates = asdict(config.mixture)
+    del rates["unseen"]
+    rates["weights"] = rates["weights"] or {}
+    mixture = Mixture(**rates)
     tokeniser = Tokeniser(
         model.tokenizer,
-        PromptFormat(config.data.prompt_template, config.data.target_prefix),
+        prompt_format(config.data),
         model.window_tokens,
         config.data.max_length_tokens,
     )
+
+    batching = _batching(config, model, console)
 
     def data_of(chosen: Sequence[TaskSpec]) -> TaskDataModule:
         return TaskDataModule(
             source,
             chosen,
             tokeniser,
-            Mixture(**asdict(config.mixture)),
-            batch_size_examples=config.trainer.batch_size_examples,
+            mixture,
+            batching=batching,
             seed=config.seed,
             val_examples_per_task=config.trainer.val_examples_per_task,
+            unseen=unseen,
         )
 
     with tracking.tracked(
@@ -176,12 +223,7 @@ def _train(
             files = [directory / "controls"]
         else:
             data = (
-                PlainTextDataModule(
-                    source,
-                    tokeniser,
-                    batch_size_examples=config.trainer.batch_size_examples,
-                    seed=config.seed,
-                )
+                PlainTextDataModule(source, tokeniser, batching=batching, seed=config.seed)
                 if config.role == Role.PRETRAINED
                 else data_of(specs)
             )
@@ -207,7 +249,10 @@ def _train_one(
         lm = adapters.attach(model.lm, instantiate(config.adapter.peft), blocks)
         console.print(f"adapter in blocks {list(adapters.adapted_blocks(lm))}")
     names = [spec.name for spec in specs] if isinstance(data, TaskDataModule) else ["plain_text"]
+    clusters = {spec.name: spec.cluster for spec in specs}
     callbacks: list[Callback] = [instantiate(callback) for callback in config.callbacks.values()]
+    if isinstance(data, TaskDataModule):
+        callbacks.insert(0, TaskLog(directory / "task_log.jsonl", clusters))
     report = fit(
         lm,
         names,
@@ -243,7 +288,6 @@ def _metrics(
     model: LanguageModel,
     lm: nn.Module,
 ) -> dict[str, Any]:
-    clusters = {spec.name: spec.cluster for spec in specs}
     adapted = list(adapters.adapted_blocks(lm))
     return {
         "model": model.path,
@@ -256,10 +300,26 @@ def _metrics(
         "trainable_parameters": report.trainable_parameters,
         "adapted_blocks": adapted or None,
         "training_data": data.training.counts(),
-        "tasks": {
-            task: {"cluster": clusters[task], **scores}
-            for task, scores in report.validation.items()
-        },
+        "tasks": _tasks(report, specs, data),
+    }
+
+
+def _tasks(
+    report: FitReport, specs: Sequence[TaskSpec], data: TaskDataModule | PlainTextDataModule
+) -> dict[str, dict[str, Any]]:
+    """Task → its cluster, what was drawn of it, and its scores; `loss` and the like are of validation."""
+    if not isinstance(data, TaskDataModule):
+        return {}
+    drawn = data.training.rows.counts_by_task()
+    return {
+        spec.name: {
+            "cluster": spec.cluster,
+            "unseen": spec.name in data.unseen,
+            "drawn": drawn.get(spec.name),
+            "trained": report.trained.get(spec.name, {}),
+            **report.validation.get(spec.name, {}),
+        }
+        for spec in specs
     }
 
 

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from taskdepth.data.batches import ScoringBatches, TrainBatches, answers
+from taskdepth.data.batches import Batching, ScoringBatches, TrainBatches, answers
+from taskdepth.data.token_rows import TokenRows
 from taskdepth.data.tokenise import PromptFormat, TokenisedRow, Tokeniser
 from taskdepth.models.loading import LanguageModel
 from taskdepth.tasks.spec import Kind, TaskSpec
@@ -11,7 +12,7 @@ from taskdepth.types import Example
 
 def train_batches(n: int = 50, size: int = 4, seed: int = 0) -> TrainBatches:
     rows = [TokenisedRow(str(i), "t", tuple(range(1, 3 + i % 17)), 1) for i in range(n)]
-    return TrainBatches(rows, {"t": 0}, size, seed)
+    return TrainBatches(TokenRows(rows), {"t": 0}, Batching(size, packed=False), seed)
 
 
 def seen(batches: TrainBatches) -> list[list[list[int]]]:
@@ -22,7 +23,7 @@ def test_an_epoch_holds_every_row_once() -> None:
     batches = train_batches()
     epoch = list(batches)
     assert len(epoch) == len(batches) == 13
-    lengths = sorted(int(n) for batch in epoch for n in batch.attention_mask.sum(dim=1))
+    lengths = sorted(int(n) for batch in epoch for n in (batch.example >= 0).sum(dim=1))
     assert lengths == sorted(2 + i % 17 for i in range(50))
 
 
@@ -56,8 +57,8 @@ def test_it_goes_on_where_its_state_was_taken(n_seen: int) -> None:
 
 def test_padding_stays_small() -> None:
     batches = list(train_batches(n=400, size=8))
-    real = sum(int(batch.attention_mask.sum()) for batch in batches)
-    padded = sum(batch.attention_mask.numel() for batch in batches)
+    real = sum(sum(batch.lengths_tokens) for batch in batches)
+    padded = sum(batch.input_ids.numel() for batch in batches)
     assert real / padded > 0.9
 
 

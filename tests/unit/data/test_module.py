@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from taskdepth.data.batches import Batching
 from taskdepth.data.mixture import Mixture
-from taskdepth.data.module import PlainTextDataModule, TaskDataModule, load
+from taskdepth.data.module import PlainTextDataModule, TaskDataModule
+from taskdepth.data.rows import load
 from taskdepth.data.tokenise import PromptFormat, Tokeniser
 from taskdepth.errors import DataError
 from taskdepth.models.loading import LanguageModel
@@ -28,6 +30,9 @@ class Rows:
             Example(f"{split}-{i}", task, "A dog " * (i + 1), ("yes",), "yes") for i in range(n)
         ]
 
+    def skipped(self) -> dict[str, list[str]]:
+        return {}
+
     def plain_text(self, split: Split) -> list[str]:
         return ["A dog runs."] * 20
 
@@ -35,7 +40,7 @@ class Rows:
 def module(tiny: LanguageModel, source: Rows, max_length: int | None = None) -> TaskDataModule:
     tokeniser = Tokeniser(tiny.tokenizer, PromptFormat(), 128, max_length)
     return TaskDataModule(
-        source, [SPEC], tokeniser, Mixture(), batch_size_examples=2, seed=0, val_examples_per_task=3
+        source, [SPEC], tokeniser, Mixture(), batching=Batching(2), seed=0, val_examples_per_task=3
     )
 
 
@@ -69,7 +74,7 @@ def test_nothing_that_fits_is_an_error(tiny: LanguageModel) -> None:
 
 def test_plain_text_learns_every_token_but_the_first(tiny: LanguageModel) -> None:
     tokeniser = Tokeniser(tiny.tokenizer, PromptFormat(), 128, 16)
-    data = PlainTextDataModule(Rows(), tokeniser, batch_size_examples=4, seed=0)
+    data = PlainTextDataModule(Rows(), tokeniser, batching=Batching(4), seed=0)
     batch = next(iter(data.train_dataloader()))
-    assert batch.is_target.sum() == batch.attention_mask.sum() - len(batch.input_ids)
+    assert batch.is_target.sum() == sum(batch.lengths_tokens) - batch.n_examples
     assert data.val_dataloader() == []

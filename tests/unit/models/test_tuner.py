@@ -7,14 +7,14 @@ from typing import Any
 import lightning
 import pytest
 import torch
-import transformers
 from torch.nn import functional
 
 from taskdepth.data.batches import ScoringBatches
 from taskdepth.data.collate import collate
 from taskdepth.data.tokenise import PromptFormat, TokenisedRow, Tokeniser
 from taskdepth.models.loading import LanguageModel
-from taskdepth.models.tuner import InstructionTuner, Schedule, balanced, only_at, target_logits
+from taskdepth.models.targets import target_logits
+from taskdepth.models.tuner import InstructionTuner, Schedule
 from taskdepth.tasks.spec import Kind, TaskSpec
 from taskdepth.types import Example, LMBatch
 
@@ -23,49 +23,6 @@ ROWS = [TokenisedRow("a", "t", (5, 6, 7, 8, 9), 3), TokenisedRow("b", "u", (11, 
 
 def batch() -> LMBatch:
     return collate(ROWS, [0, 1])
-
-
-def test_loss_is_the_masked_cross_entropy_of_the_whole_logits(tiny: LanguageModel) -> None:
-    logits, tokens = target_logits(tiny.lm, batch())
-    ours = functional.cross_entropy(logits, tokens)
-    whole = tiny.lm(input_ids=batch().input_ids, attention_mask=batch().attention_mask).logits
-    by_hand = functional.cross_entropy(
-        whole[:, :-1].reshape(-1, whole.shape[-1]), batch().labels[:, 1:].reshape(-1)
-    )
-    assert tokens.tolist() == [8, 9, 4, 3]
-    torch.testing.assert_close(ours, by_hand)
-    hugging_face = tiny.lm(
-        input_ids=batch().input_ids,
-        attention_mask=batch().attention_mask,
-        labels=batch().labels,
-    ).loss
-    torch.testing.assert_close(ours, hugging_face)
-
-
-def test_what_a_model_does_to_its_logits_still_happens() -> None:
-    """Gemma 2 caps its logits after the head: selecting positions must not skip that."""
-    torch.manual_seed(0)
-    architecture = transformers.Gemma2Config(
-        num_hidden_layers=2,
-        hidden_size=16,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        head_dim=8,
-        intermediate_size=32,
-        vocab_size=50,
-        final_logit_softcapping=0.01,
-    )
-    lm = transformers.AutoModelForCausalLM.from_config(architecture).eval()
-    logits, _ = target_logits(lm, batch())
-    whole = lm(input_ids=batch().input_ids, attention_mask=batch().attention_mask).logits
-    torch.testing.assert_close(logits, whole[batch().is_target])
-    assert logits.abs().max() <= 0.01
-
-
-def test_the_head_is_itself_again_afterwards(tiny: LanguageModel) -> None:
-    with pytest.raises(RuntimeError, match="stop"), only_at(tiny.lm, batch().is_target):
-        raise RuntimeError("stop")
-    assert tiny.lm(input_ids=batch().input_ids).logits.shape[:2] == (2, 5)
 
 
 @pytest.mark.parametrize(
@@ -192,11 +149,3 @@ def test_checkpoints_hold_what_trains(tiny: LanguageModel) -> None:
     module.on_save_checkpoint(checkpoint)
     assert list(checkpoint["state_dict"]) == ["lm.model.norm.weight"]
     assert module.strict_loading is False
-
-
-def test_balance_by_token_and_by_example() -> None:
-    losses = torch.tensor([1.0, 3.0, 5.0, 9.0])
-    rows = [TokenisedRow("a", "t", (5, 6, 7, 8), 1), TokenisedRow("b", "u", (11, 4), 1)]
-    given = collate(rows, [0, 1])
-    assert float(balanced(losses, given, "token")) == 4.5
-    assert float(balanced(losses, given, "example")) == (3.0 + 9.0) / 2

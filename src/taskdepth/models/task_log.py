@@ -1,0 +1,76 @@
+"""`TaskLog`: the mixture's loss, token accuracy and tokens, task by task and cluster by cluster."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning
+from lightning.pytorch.callbacks import Callback
+
+from taskdepth.models.scores import TaskScores
+from taskdepth.models.tuner import InstructionTuner
+
+
+class TaskLog(Callback):
+    """Every so many steps (the trainer's logging interval) and after each validation: a line and a log entry.
+
+    The line goes to `path` as JSON: `step`, `split` (train, validation), `tasks` and `clusters`, each
+    name → score → value. `train` is the mean since the last such line. The trainer's logger gets
+    `<split>_<score>/<task>` and `<split>_<score>/cluster/<cluster>`.
+    """
+
+    def __init__(self, path: Path, clusters: Mapping[str, str]) -> None:
+        self._path = path
+        self._clusters = dict(clusters)
+        self._logged_at_step = 0
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        step = trainer.global_step
+        due = step % trainer.log_every_n_steps == 0 or step == trainer.max_steps  # type: ignore[attr-defined]
+        if due and step > self._logged_at_step and isinstance(pl_module, InstructionTuner):
+            self._logged_at_step = step
+            self._log(trainer, "train", pl_module.recent)
+            pl_module.recent.reset()
+
+    def on_validation_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        if isinstance(pl_module, InstructionTuner):
+            self._log(trainer, "validation", pl_module.validated)
+
+    def _log(self, trainer: lightning.Trainer, split: str, scores: TaskScores) -> None:
+        tasks = scores.by_task(tuple(self._clusters))
+        clusters = scores.by_group(self._clusters)
+        seen = {"tasks": _with_values(tasks), "clusters": _with_values(clusters)}
+        line = {"step": trainer.global_step, "split": split, **seen}
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        if trainer.logger is not None:
+            flat = {
+                f"{split}_{score}/{prefix}{name}": value
+                for prefix, group in (("", seen["tasks"]), ("cluster/", seen["clusters"]))
+                for name, values in group.items()
+                for score, value in values.items()
+            }
+            trainer.logger.log_metrics(flat, step=trainer.global_step)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"logged_at_step": self._logged_at_step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._logged_at_step = state_dict["logged_at_step"]
+
+
+def _with_values(scores: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    return {name: values for name, values in scores.items() if values}
