@@ -1,0 +1,70 @@
+"""`python -m taskdepth.bench training [--json]`: our way and the usual way on the same work, side by side."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from taskdepth.bench.row import BenchRow, device
+from taskdepth.errors import TaskdepthError
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m taskdepth.bench", description=__doc__)
+    commands = parser.add_subparsers(dest="bench", required=True)
+    training = commands.add_parser(
+        "training", help="LoRA tuning against TRL's SFTTrainer, and how fast train.py starts"
+    )
+    training.add_argument("--json", action="store_true", help="print one JSON object")
+    training.add_argument(
+        "--model",
+        type=Path,
+        help="folder of a causal LM; without it, random weights of SmolLM2-135M's shape",
+    )
+    training.add_argument(
+        "--data", type=Path, help="folder of JSONL tasks; without it, the demo suite"
+    )
+    training.add_argument("--steps", type=int, default=10)
+    training.add_argument("--batch", type=int, default=16, help="examples per step")
+    arguments = parser.parse_args()
+    from taskdepth.bench.training import run
+
+    try:
+        rows = run(arguments.model, arguments.data, arguments.steps, arguments.batch)
+    except TaskdepthError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    if arguments.json:
+        print(json.dumps({"device": device(), "rows": [asdict(row) for row in rows]}, indent=1))
+    else:
+        Console().print(_table(rows))
+    sys.exit(0 if all(row.holds for row in rows) else 2)
+
+
+def _table(rows: list[BenchRow]) -> Table:
+    table = Table(
+        title=device(), caption="ratio: theirs over ours, or the share reached of a limit"
+    )
+    for column in ("", "against", "ours", "theirs", "ratio", "goal", "apart", ""):
+        table.add_column(column, justify="left" if column in ("", "against") else "right")
+    for row in rows:
+        table.add_row(
+            row.name,
+            row.against,
+            *("" if s is None else f"{s:.2f} s" for s in (row.ours_s, row.theirs_s)),
+            f"{row.ratio:.2f}",
+            "" if row.goal is None else f"{row.goal:g}",
+            "" if row.agreement is None else f"{row.agreement:.2g}",
+            "[green]holds[/green]" if row.holds else "[red]falls short[/red]",
+        )
+    return table
+
+
+if __name__ == "__main__":
+    main()
