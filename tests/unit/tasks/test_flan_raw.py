@@ -273,6 +273,9 @@ def test_a_mirror_that_cannot_be_read(tmp_path: Path) -> None:
         DataError, match=r"no file for a split: train.jsonl, train.parquet, train.csv"
     ):
         list(source.examples("rte", Split.TRAIN))
+    write(tmp_path, "rte", "train", [])
+    with pytest.raises(DataError, match=r"train\.jsonl holds no rows"):
+        list(source.examples("rte", Split.TRAIN))
     (tmp_path / "rte" / "validation.csv").write_text("x\n")
     with pytest.raises(DataError, match="more than one file for a split"):
         list(source.examples("rte", Split.TEST))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -69,15 +70,7 @@ class RawData:
 
         with _quietly():
             if self._mirror is not None:
-                file = _mirrored(self._mirror / task.spec.name, split)
-                with TemporaryDirectory() as scratch:  # `datasets` leaves a lock file in its cache
-                    return load_dataset(
-                        FORMATS[file.suffix],
-                        data_files=str(file.resolve()),
-                        split="train",
-                        streaming=True,
-                        cache_dir=scratch,
-                    )
+                return _local(_mirrored(self._mirror / task.spec.name, split))
             hub = task.hub
             if hub is None:
                 raise DataError("has no id on the hub")
@@ -121,6 +114,27 @@ def _mirrored(folder: Path, split: str) -> Path:
         problem = "more than one file for a split" if found else "no file for a split"
         raise DataError(f"{folder}: {problem}: {names}")
     return found[0]
+
+
+def _local(file: Path) -> Any:
+    """A streaming data set of one file.
+
+    Raises:
+        DataError: the file is empty.
+    """
+    from datasets import load_dataset
+
+    with TemporaryDirectory() as scratch:  # `datasets` leaves a lock file in its cache
+        try:
+            return load_dataset(
+                FORMATS[file.suffix],
+                data_files=escape(str(file.resolve())),  # it would take [ and * for patterns
+                split="train",
+                streaming=True,
+                cache_dir=scratch,
+            )
+        except StopIteration:  # what `datasets` makes of a file without a first row
+            raise DataError(f"{file} holds no rows") from None
 
 
 @contextmanager
