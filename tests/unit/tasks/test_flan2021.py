@@ -104,6 +104,29 @@ def test_free_text_tasks_with_inverted_templates_have_cues(name: str) -> None:
         assert 0 < len(task.inverted_cues) <= task.n_inverted_templates
 
 
+@pytest.mark.parametrize(
+    ("name", "prompt", "expected"),
+    [
+        ("newsroom", "Some article.\n\nWrite a title for it.", True),
+        ("newsroom", "A title\nSome article.\nWhat was this article about?", False),
+        ("xsum", 'Write an article based on this "Rain fell."', True),
+        ("xsum", "Summarize:\n\nHow to Write an article based on this summary: a guide", False),
+        ("wiki_lingua_english_en", "Write an article based on this summary:\n\nBoil it.", True),
+        ("samsum", "Write a dialog about anything you want", True),
+        ("samsum", "Ann: Write a dialog!\n\nBriefly summarize that dialogue.", False),
+        ("squad_v1", "Ask a question about Oslo.", True),
+        ("squad_v1", "Answer a question about this article:\nOslo.\nWhere is Oslo?", False),
+        ("wmt14_enfr", "Bonjour.\n\nWhich language is this?", True),
+        ("wmt14_enfr", "Write a sentence not in English.", True),
+        ("wmt14_enfr", "Bonjour.\n\nTranslate to English", False),
+        ("para_crawl_enes", "Write a sentence in Spanish.", True),
+        ("rte", "Generate a context and a hypothesis.", False),  # told by its target
+    ],
+)
+def test_inverted_prompts(name: str, prompt: str, expected: bool) -> None:
+    assert FLAN_TASKS[name].is_inverted(prompt) == expected
+
+
 @needs_shared
 @pytest.mark.parametrize(
     "name", [name for name, task in FLAN_TASKS.items() if task.spec.cluster == "summarization"]

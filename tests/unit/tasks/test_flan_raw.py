@@ -91,6 +91,8 @@ def test_every_task_through_a_mirror(name: str, tmp_path: Path, cache: Path) -> 
 def test_every_template_of_every_task(name: str) -> None:
     task = RAW_TASKS[name]
     assert len(set(task.templates)) >= 3
+    # data.prompt_template closes a prompt with "Answer:"; a second cue like it would confuse
+    assert not [template for template in task.templates if template.rstrip().endswith(":")]
     for values, targets in ROWS[name]:
         raw = task.read(Row(values))
         assert (raw is None) == (not targets)
@@ -354,7 +356,7 @@ def test_scripts_are_read_from_the_hubs_parquet_copy(
         "split": "train",
         "streaming": True,
         "revision": "refs/convert/parquet",
-        "data_dir": "rte",
+        "data_files": {"train": "rte/train/*.parquet"},
     }
 
 

@@ -30,7 +30,7 @@ TASKS: tuple[RawTask, ...] = (
         _natural_question,
         (
             "{question}?\nReply in a few words.",
-            "Someone types into a search engine: {question}\nThe short reply is:",
+            "Someone types into a search engine: {question}\nWhat are they looking for?",
             "From what you know: {question}?",
         ),
     ),
@@ -40,7 +40,7 @@ TASKS: tuple[RawTask, ...] = (
         (
             "Quiz night! {question}",
             "{question}\nGive the name or fact that is looked for.",
-            "Trivia: {question}\nReply:",
+            "Trivia: {question}",
         ),
     ),
 )

@@ -19,7 +19,7 @@ TASKS: tuple[RawTask, ...] = (
         (
             '{sentence}\nWhom or what does "{pronoun}" mean here?',
             'In the sentence below, replace "{pronoun}" by what it stands for.\n{sentence}',
-            "Sentence: {sentence}\nWord: {pronoun}\nThe word points back to:",
+            "Sentence: {sentence}\nWord: {pronoun}\nWhat does the word point back to?",
         ),
     ),
     RawTask(

@@ -79,8 +79,11 @@ class RawData:
             except RuntimeError as error:
                 if _IS_A_SCRIPT not in str(error):
                     raise
-            copy = {"revision": _PARQUET_COPY, "data_dir": hub.config}
-            return load_dataset(hub.path, split=split, streaming=True, **copy)
+            # by name: left to guess, `datasets` would count GEM's challenge_train_sample as training
+            files = {split: f"{hub.config or '*'}/{split}/*.parquet"}
+            return load_dataset(
+                hub.path, data_files=files, split=split, streaming=True, revision=_PARQUET_COPY
+            )
 
     @contextmanager
     def _told(self, task: FlanTask, split: str) -> Iterator[None]:

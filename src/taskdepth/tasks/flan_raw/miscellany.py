@@ -77,7 +77,7 @@ TASKS: tuple[RawTask, ...] = (
         _coqa,
         (
             "{story}\n\nSomebody starts to ask about the text: {question}",
-            "Story: {story}\nQ: {question}\nReply in a few words:",
+            "Story: {story}\nQ: {question}\nA few words will do.",
             "You have read this to a child, who wants to know: {question}\n\n{story}",
         ),
         hub_splits={"test": "validation"},
@@ -88,7 +88,7 @@ TASKS: tuple[RawTask, ...] = (
         (
             "Set the stops and commas that are missing here: {text}",
             "{text}\n\nThe typist left out all marks between words. Put them back.",
-            "Unpunctuated: {text}\nPunctuated:",
+            "Unpunctuated: {text}\nHow should it be punctuated?",
         ),
     ),
     RawTask(
@@ -96,7 +96,7 @@ TASKS: tuple[RawTask, ...] = (
         _math,
         (
             "{question}",
-            "Algebra: {question}\nResult:",
+            "Algebra: {question}",
             "Work this out and give the number only.\n{question}",
         ),
     ),
@@ -104,9 +104,9 @@ TASKS: tuple[RawTask, ...] = (
         "quac",
         _quac,
         (
-            "{story}\n\nA student asks the teacher: {question}\nThe teacher quotes from the text, or says "
-            '"unanswerable":',
-            'Source: {story}\nQ: {question}\nQuote, or "unanswerable" if there is none:',
+            "{story}\n\nA student asks the teacher: {question}\nQuote what the teacher reads "
+            'out, or "unanswerable" if the text does not tell.',
+            'Source: {story}\nQ: {question}\nQuote the source, or write "unanswerable".',
             'Find the passage that settles this question: {question}\nReply "unanswerable" if none does.'
             "\n\n{story}",
         ),
@@ -117,7 +117,7 @@ TASKS: tuple[RawTask, ...] = (
         classified(("text",), _QUESTION_KINDS, label="coarse_label"),
         (
             "Somebody wants to know: {text}\nWhat sort of reply do they expect?",
-            "Question: {text}\nThe reply will be of this kind:",
+            "Question: {text}\nOf which kind will the reply be?",
             "Sort the question by what it looks for.\n{text}",
         ),
     ),
@@ -127,7 +127,7 @@ TASKS: tuple[RawTask, ...] = (
         (
             "Restore the capital letters: {text}",
             "{text}\n\nThe shift key was broken. What was meant?",
-            "All small: {text}\nAs it should be:",
+            "All small: {text}\nHow should it be spelt?",
         ),
     ),
     RawTask(
@@ -146,7 +146,7 @@ TASKS: tuple[RawTask, ...] = (
         (
             "Where do the words begin and end? {text}",
             "{text}\n\nThe space bar was stuck. Type the line again as it was meant.",
-            "Run together: {text}\nTaken apart:",
+            "Run together: {text}\nTake it apart.",
         ),
     ),
 )

@@ -36,7 +36,7 @@ TASKS: tuple[RawTask, ...] = (
         classified(("passage", "question"), ("no", "yes"), label="answer"),
         (
             "{passage}\n\nTrue according to the passage? {question}",
-            "Passage: {passage}\nQuery: {question}?\nReply:",
+            "Passage: {passage}\nQuery: {question}?",
             "Use the text to settle this: {question}?\n\n{passage}\n",
         ),
     ),
@@ -45,7 +45,7 @@ TASKS: tuple[RawTask, ...] = (
         _drop,
         (
             "{passage}\n\nWork out from the passage: {question}",
-            "Passage: {passage}\nTask: {question}\nResult:",
+            "Passage: {passage}\nTask: {question}",
             "{question}\nThe following text has what you need; count or compare where you must.\n\n{passage}",
         ),
         "query_id",
@@ -74,7 +74,7 @@ TASKS: tuple[RawTask, ...] = (
         _squad,
         (
             "{context}\n\n{question} Quote the words that tell.",
-            "Article excerpt: {context}\nReader's question: {question}\nReply:",
+            "Article excerpt: {context}\nReader's question: {question}",
             "Look for the reply in the excerpt.\nQuestion: {question}\nExcerpt: {context}",
         ),
         "id",
@@ -84,7 +84,7 @@ TASKS: tuple[RawTask, ...] = (
         _squad_v2,
         (
             '{context}\n\n{question} Say "unanswerable" if the text does not tell.',
-            'Excerpt: {context}\nQuestion: {question}\nReply, or "unanswerable" where there is none:',
+            'Excerpt: {context}\nQuestion: {question}\nWhere the excerpt has no reply, say "unanswerable".',
             "Question: {question}\nQuote the reply from the text below; where it is not there, "
             'write "unanswerable".\n\n{context}',
         ),

@@ -34,7 +34,7 @@ TASKS: tuple[RawTask, ...] = (
         _record,
         (
             "{passage}\n\nWho or what is missing here? {query}",
-            "News:\n{passage}\n\nSentence with a gap: {query}\nThe gap holds:",
+            "News:\n{passage}\n\nSentence with a gap: {query}\nWhat fills the gap?",
             "Fill ____ with a name from the report.\nReport: {passage}\nSentence: {query}",
         ),
     ),

@@ -8,7 +8,7 @@ from taskdepth.tasks.flan_raw.task import RawExample, RawTask, classified, free
 _TOPICS = ("World", "Sports", "Business", "Science/Tech")
 _NEWS = (
     "{document}\n\nSum this up.",
-    "Report:\n{document}\n\nThe gist:",
+    "Report:\n{document}\n\nWhat is the gist of it?",
     "Tell a busy reader what the following report says.\n\n{document}",
 )
 
@@ -30,7 +30,7 @@ TASKS: tuple[RawTask, ...] = (
         "aeslc",
         free(("email_body",), "subject_line"),
         (
-            "E-mail:\n{email_body}\n\nSubject:",
+            "E-mail:\n{email_body}\n\nGive it a subject.",
             "What should stand in the subject field of this mail?\n\n{email_body}",
             "{email_body}\n\nFind a heading of a few words for the mail above.",
         ),
@@ -49,7 +49,7 @@ TASKS: tuple[RawTask, ...] = (
         "gigaword",
         free(("document",), "summary"),
         (
-            "{document}\n\nHeadline:",
+            "{document}\n\nWhich headline goes with this?",
             "Shorten this to a headline: {document}",
             "News agency text: {document}\nSay it in under a dozen words.",
         ),
@@ -60,7 +60,7 @@ TASKS: tuple[RawTask, ...] = (
         _newsroom,
         (
             "{title}\n\n{text}\n\nSum this up.",
-            "Headline: {title}\nReport: {text}\nThe gist:",
+            "Headline: {title}\nReport: {text}\nWhat is the gist of it?",
             'In brief, what does "{title}" report?\n\n{text}',
         ),
     ),
@@ -78,7 +78,7 @@ TASKS: tuple[RawTask, ...] = (
         "wiki_lingua_english_en",
         _wiki_lingua,
         (
-            "Instructions:\n{document}\n\nThe short version:",
+            "Instructions:\n{document}\n\nWhat is the short version?",
             "{document}\n\nList the steps above in brief.",
             "Boil this guide down to its main points.\n\n{document}",
         ),

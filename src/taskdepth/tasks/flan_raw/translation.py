@@ -28,7 +28,7 @@ def _pair(name: str, source: str, target: str) -> RawTask:
 
     ours, theirs = _LANGUAGES[source], _LANGUAGES[target]
     templates = (
-        f"{ours}: {{text}}\n{theirs}:",
+        f"{ours}: {{text}}\nSay this in {theirs}.",
         f"Put this {ours} text into {theirs}.\n{{text}}",
         f'"{{text}}"\n\nWhat would a {theirs} speaker write?',
     )
