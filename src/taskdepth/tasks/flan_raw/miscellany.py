@@ -104,8 +104,8 @@ TASKS: tuple[RawTask, ...] = (
         "quac",
         _quac,
         (
-            "{story}\n\nA student asks the teacher: {question}\nQuote what the teacher reads "
-            'out, or "unanswerable" if the text does not tell.',
+            "{story}\n\nA student asks the teacher: {question}\nGive the teacher's quote from the text, "
+            'or say "unanswerable".',
             'Source: {story}\nQ: {question}\nQuote the source, or write "unanswerable".',
             'Find the passage that settles this question: {question}\nReply "unanswerable" if none does.'
             "\n\n{story}",

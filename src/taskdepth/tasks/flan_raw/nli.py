@@ -13,7 +13,7 @@ _TEMPLATES = (
     "Text: {premise}\nClaim: {hypothesis}\nDoes the claim follow from the text?",
     "Suppose that this holds: {premise}\nMust this then hold as well: {hypothesis}",
     "Someone reads:\n{premise}\nAnd then says: {hypothesis}\nAre they right, judging by what they read?",
-    "{premise}\n\nGiven only the lines above, is it correct that {hypothesis}",
+    "{premise}\n\nGiven only the lines above, is this correct: {hypothesis}",
 )
 _ANLI_CLASSES = ("Yes", _UNSURE, "No")
 
@@ -55,7 +55,7 @@ TASKS: tuple[RawTask, ...] = (
         (
             "First: {sentence1}\nSecond: {sentence2}\nDoes the second sentence follow from the first?",
             "{sentence1}\nA reader takes this to mean: {sentence2}\nDid they get it right?",
-            "Suppose that {sentence1}\nMust it be true that {sentence2}",
+            "Suppose that this holds: {sentence1}\nMust this hold as well: {sentence2}",
         ),
     ),
 )

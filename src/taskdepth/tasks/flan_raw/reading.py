@@ -35,7 +35,7 @@ TASKS: tuple[RawTask, ...] = (
         "bool_q",
         classified(("passage", "question"), ("no", "yes"), label="answer"),
         (
-            "{passage}\n\nTrue according to the passage? {question}",
+            "{passage}\n\nGo by the passage: {question}?",
             "Passage: {passage}\nQuery: {question}?",
             "Use the text to settle this: {question}?\n\n{passage}\n",
         ),

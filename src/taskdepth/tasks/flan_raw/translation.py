@@ -30,7 +30,7 @@ def _pair(name: str, source: str, target: str) -> RawTask:
     templates = (
         f"{ours}: {{text}}\nSay this in {theirs}.",
         f"Put this {ours} text into {theirs}.\n{{text}}",
-        f'"{{text}}"\n\nWhat would a {theirs} speaker write?',
+        f'"{{text}}"\n\nHow is this put in {theirs}?',
     )
     return RawTask(name, read, templates)
 
