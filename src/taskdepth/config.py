@@ -133,6 +133,18 @@ class TrainerConfig:
 
 
 @dataclass
+class EvaluationConfig:
+    """What is scored after tuning: up to `max_examples_per_task` rows of `split`, closed sets by ranking, free
+    text by generation of up to `max_new_tokens`."""
+
+    enabled: bool = False
+    split: str = "test"
+    max_examples_per_task: int | None = 100
+    max_new_tokens: int = 64
+    batch_tokens: int = 4096
+
+
+@dataclass
 class LoggerConfig:
     """`mode`: `auto` goes online when the user is logged in to W&B, else offline."""
 
@@ -171,6 +183,7 @@ class TrainConfig:
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     callbacks: dict[str, Any] = field(default_factory=dict)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
 
@@ -394,7 +407,7 @@ def _train_problems(config: TrainConfig) -> list[str]:
             found.append(f"trainer.{name} must be at least 1, not {value}")
     if trainer.devices > 1:
         found.append("trainer.devices > 1: not yet, every device would read the same batches")
-    return found + _mixture_problems(config.mixture)
+    return found + _mixture_problems(config.mixture) + _evaluation_problems(config)
 
 
 def _mixture_problems(mixture: MixtureConfig) -> list[str]:
@@ -416,6 +429,22 @@ def _mixture_problems(mixture: MixtureConfig) -> list[str]:
         )
     if mixture.rates == "weights" and not weights:
         found.append("mixture.rates=weights needs mixture.weights={task: weight, …}")
+    return found
+
+
+def _evaluation_problems(config: TrainConfig) -> list[str]:
+    evaluation = config.evaluation
+    found = []
+    if evaluation.split not in ("train", "validation", "test"):
+        found.append(
+            _not_one_of("evaluation.split", evaluation.split, ["train", "validation", "test"])
+        )
+    for name in ("max_examples_per_task", "max_new_tokens", "batch_tokens"):
+        value = getattr(evaluation, name)
+        if value is not None and value < 1:
+            found.append(f"evaluation.{name} must be at least 1, not {value}")
+    if evaluation.enabled and config.role != "experimental":
+        found.append(f"evaluation is for role=experimental, not {config.role}: evaluation=none")
     return found
 
 

@@ -16,7 +16,8 @@ from taskdepth.errors import ConfigError
 
 CONF = config.conf_dir()
 GROUPS = {
-    "train": "model adapter data mixture optimizer scheduler trainer callbacks logger paths hydra debug",
+    "train": "model adapter data mixture optimizer scheduler trainer callbacks evaluation logger paths "
+    "hydra debug",
     "probe": "data extraction probe similarity selection report logger paths hydra debug",
 }
 # what an option needs to stand: values that only a user can give

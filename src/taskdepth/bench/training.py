@@ -306,7 +306,7 @@ def _trl(work: Path, batch: int, *, lean: bool) -> dict[str, Any]:
     data = Dataset.from_dict(
         {"input_ids": [list(row.input_ids) for row in rows], "completion_mask": masks}
     )
-    options = {"gradient_checkpointing": False} if lean else {}
+    options: dict[str, Any] = {"gradient_checkpointing": False} if lean else {}
     config = SFTConfig(
         output_dir=str(work / "trl"),
         max_steps=len(rows) // batch,

@@ -13,8 +13,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from taskdepth.models.balance import Balance, token_weights
+from taskdepth.models.ranking import score_answers
 from taskdepth.models.scores import TaskScores
-from taskdepth.models.targets import TargetTokens, min_by, score_targets, sum_by
+from taskdepth.models.targets import TargetTokens, score_targets
 from taskdepth.types import LMBatch
 
 if TYPE_CHECKING:
@@ -124,20 +125,11 @@ class InstructionTuner(lightning.LightningModule):
             scores["accuracy"].update(batch.task_index, n_right, n_tokens)
 
     def validation_step(self, scoring: ScoringBatch, batch_idx: int) -> None:
-        targets = score_targets(self.lm, scoring.batch)
-        loss = targets.by_example(targets.loss)
-        n_wrong = targets.by_example((~targets.is_likeliest).float())
-        task, example, n = scoring.task_index, scoring.example, len(scoring.task_index)
-        first = scoring.is_first
-        self.validated["loss"].update(task, loss[first], targets.n_tokens[first])
-        decoded = scoring.is_right & (n_wrong == 0)
-        found = (sum_by(example, decoded.float(), n) > 0).float()
-        self.validated["exact_match"].update(task, found)
-        closed = sum_by(example, (~scoring.is_right).float(), n) > 0
-        best = min_by(example, loss, n)
-        best_is_right = scoring.is_right & (loss == best[example])
-        ranked = (sum_by(example, best_is_right.float(), n) > 0).float()
-        self.validated["rank_accuracy"].update(task[closed], ranked[closed])
+        scores, task = score_answers(self.lm, scoring), scoring.task_index
+        self.validated["loss"].update(task, scores.loss, scores.n_tokens)
+        self.validated["exact_match"].update(task, scores.is_decoded.float())
+        closed = scores.is_closed
+        self.validated["rank_accuracy"].update(task[closed], scores.is_ranked[closed].float())
 
     def on_validation_epoch_end(self) -> None:
         for name in self.validated.names:

@@ -28,6 +28,7 @@ from taskdepth.models.packing import can_pack
 from taskdepth.models.reference import refer
 from taskdepth.models.task_log import TaskLog
 from taskdepth.pipelines.controls import train_controls
+from taskdepth.pipelines.evaluating import evaluate
 from taskdepth.pipelines.fitting import FitReport, fit
 from taskdepth.pipelines.sources import open_source, prompt_format
 from taskdepth.results import tracking
@@ -227,27 +228,38 @@ def _train(
                 if config.role == Role.PRETRAINED
                 else data_of(specs)
             )
-            metrics = _train_one(config, model, specs, data, blocks, directory, wandb_run, console)
+            lm = _wrapped(config, model, blocks, console)
+            metrics = _train_one(config, model, lm, specs, data, directory, wandb_run, console)
+            if config.evaluation.enabled:
+                evaluated = evaluate(lm, source, specs, tokeniser, config.evaluation, batching)
+                for task, scores in evaluated.items():
+                    metrics["tasks"][task]["evaluation"] = scores
             files = [directory / "adapter"]  # a full model is too large to send unasked
         if wandb_run is not None:
             _log(wandb_run, config, metrics, [path for path in files if path.exists()])
     return metrics
 
 
+def _wrapped(
+    config: TrainConfig, model: LanguageModel, blocks: Sequence[int] | None, console: Console
+) -> nn.Module:
+    if config.adapter.peft is None:
+        return model.lm
+    lm = adapters.attach(model.lm, instantiate(config.adapter.peft), blocks)
+    console.print(f"adapter in blocks {list(adapters.adapted_blocks(lm))}")
+    return lm
+
+
 def _train_one(
     config: TrainConfig,
     model: LanguageModel,
+    lm: nn.Module,
     specs: Sequence[TaskSpec],
     data: TaskDataModule | PlainTextDataModule,
-    blocks: Sequence[int] | None,
     directory: RunDirectory,
     wandb_run: Any,
     console: Console,
 ) -> dict[str, Any]:
-    lm: nn.Module = model.lm
-    if config.adapter.peft is not None:
-        lm = adapters.attach(model.lm, instantiate(config.adapter.peft), blocks)
-        console.print(f"adapter in blocks {list(adapters.adapted_blocks(lm))}")
     names = [spec.name for spec in specs] if isinstance(data, TaskDataModule) else ["plain_text"]
     clusters = {spec.name: spec.cluster for spec in specs}
     callbacks: list[Callback] = [instantiate(callback) for callback in config.callbacks.values()]

@@ -1,0 +1,43 @@
+"""How well free answers are right: exact match, F1, ROUGE-L, BLEU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torchmetrics.functional.text import rouge_score, sacre_bleu_score, squad
+
+from taskdepth.tasks.spec import Score
+
+
+def text_scores(answers: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
+    """Each score over all answers, from 0 to 1; any of an answer's `references` is right.
+
+    Exact match and F1 of words are SQuAD's (Rajpurkar et al. 2016): lower case, without articles and
+    punctuation; the best reference counts. ROUGE-L (Lin 2004) is its F-measure with the best reference.
+    BLEU is the corpus score of sacreBLEU (Post 2018, tokenizer 13a) over all references.
+
+    >>> text_scores(["The cat"], [["a cat", "dog"]])["exact_match"]
+    1.0
+    """
+    if not answers:
+        return {}
+    found = squad(
+        [{"prediction_text": answer, "id": str(i)} for i, answer in enumerate(answers)],
+        [
+            {"answers": {"text": list(right), "answer_start": [0] * len(right)}, "id": str(i)}
+            for i, right in enumerate(references)
+        ],
+    )
+    rouge = rouge_score(
+        list(answers), [list(r) for r in references], accumulate="best", rouge_keys="rougeL"
+    )
+    # sacreBLEU wants as many references for each: the first stands in for those that are missing
+    most = max(map(len, references))
+    padded = [[*right, *[right[0]] * (most - len(right))] for right in references]
+    bleu = sacre_bleu_score(list(answers), padded)
+    return {
+        Score.EXACT_MATCH: float(found["exact_match"]) / 100,
+        Score.F1: float(found["f1"]) / 100,
+        Score.ROUGE_L: float(rouge["rougeL_fmeasure"]),
+        Score.BLEU: float(bleu),
+    }
