@@ -30,7 +30,7 @@ def test_without_a_table_everything_is_inferred(tmp_path: Path) -> None:
     assert (a.cluster, a.kind, a.labels) == ("misc", Kind.CLASSIFICATION, ("no", "yes"))
     assert (b.kind, b.labels) == (Kind.GENERATION, ())
     assert [e.target for e in source.examples("a", Split.TEST)] == ["nö"]
-    assert source.examples("a", Split.VALIDATION) == []
+    assert list(source.examples("a", Split.VALIDATION)) == []
     assert list(source.plain_text(Split.TRAIN)) == ["p\nyes", "p\nyes"]
 
 
@@ -63,7 +63,7 @@ def test_the_table_wins(tmp_path: Path) -> None:
 def test_bad_lines_are_named_with_file_and_line(tmp_path: Path, line: Any, message: str) -> None:
     write(tmp_path, "a", ROW, line)
     with pytest.raises(DataError, match=message) as caught:
-        FolderSource(tmp_path).examples("a", Split.TRAIN)
+        list(FolderSource(tmp_path).examples("a", Split.TRAIN))
     assert "a.jsonl:2" in str(caught.value)
 
 
@@ -80,13 +80,13 @@ def test_bad_tables_are_named(tmp_path: Path, table: str, message: str) -> None:
     write(tmp_path, "a", ROW)
     (tmp_path / "tasks.tsv").write_text(table, encoding="utf-8")
     with pytest.raises(DataError, match=message):
-        FolderSource(tmp_path).examples("a", Split.TRAIN)
+        list(FolderSource(tmp_path).examples("a", Split.TRAIN))
 
 
 def test_folders_without_tasks_and_wrong_bytes(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is not a folder"):
         FolderSource(tmp_path / "nowhere")
-    with pytest.raises(DataError, match=r"holds no \.jsonl file"):
+    with pytest.raises(DataError, match=r"holds no \.jsonl, \.parquet or \.csv file"):
         FolderSource(tmp_path).specs()
     (tmp_path / "a.jsonl").write_bytes(b'{"prompt": "\xff"}\n')
     with pytest.raises(DataError, match="not UTF-8"):
