@@ -103,7 +103,8 @@ def hub_lines(url: str) -> Iterator[RawRow]:
     from huggingface_hub.errors import HfHubHTTPError
 
     # whichever HTTP library the hub client uses, its errors are one of these
-    unreachable = [kind for kind in HfHubHTTPError.__bases__ if issubclass(kind, Exception)]
+    unreachable = tuple(kind for kind in HfHubHTTPError.__bases__ if issubclass(kind, Exception))
+    expected: tuple[type[Exception], ...] = (OSError, ValueError, *unreachable)
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity_error()
     try:
@@ -111,7 +112,7 @@ def hub_lines(url: str) -> Iterator[RawRow]:
         for number, row in enumerate(rows, start=1):
             if row["text"].strip():
                 yield RawRow(f"{url}:{number}", line=row["text"])
-    except (OSError, ValueError, *unreachable) as error:
+    except expected as error:
         raise DataError(
             f"{url} cannot be read ({first_line(error)}): without a network give data.path=<folder> "
             f"with {LAYOUT}"
