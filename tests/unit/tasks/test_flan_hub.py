@@ -36,7 +36,7 @@ def test_rows_of_a_mirror(tmp_path: Path) -> None:
     write(tmp_path, "rte", "test", row(RTE, "no"))
     write(tmp_path, "piqa", "train", row("?\nOPTIONS:\n- 2009-01-01\n- b ", "2009-01-01", "piqa"))
     source = FlanHubSource(tmp_path)
-    assert list(source.specs()) == ["piqa", "rte"]
+    assert set(source.specs()) == {"piqa", "rte"}
     train = source.examples("rte", Split.TRAIN)
     assert list(train) == list(train)
     first, second = train
@@ -50,7 +50,7 @@ def test_rows_of_a_mirror(tmp_path: Path) -> None:
         "2009-01-01",
         ("2009-01-01", "b"),
     )
-    assert next(iter(source.plain_text(Split.TEST))) == f"{RTE}\nno"
+    assert list(source.plain_text(Split.TEST)) == [f"{RTE}\nno"]
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,8 @@ def test_genuine_rows_of_every_task() -> None:
             elif spec.kind is Kind.MULTIPLE_CHOICE:
                 assert e.options is not None
                 assert e.target in e.options
-        assert inverted[name] <= len(rows) / 4
+        if spec.kind is not Kind.GENERATION:
+            assert inverted[name] <= len(rows) / 4
     # "Write a negative review.", "Generate a context and a hypothesis.", "Write a sentence."
     assert min(inverted[t] for t in ("sst2", "imdb_reviews", "cb", "copa", "stsb", "multirc")) > 0
     # templates that only ask: nothing of them is lost
