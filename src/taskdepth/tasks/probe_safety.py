@@ -47,6 +47,9 @@ def judged(
       such tasks of FLAN, answering templates list them, and only inverted ones do not);
     - `re.search` finds one of `inverted_cues` in the prompt of free text.
 
+    The template is not known here, so a text that happens to name one label goes too: few reviews, but
+    about one row in ten of ag_news ("business", "world").
+
     `own_text` is the part of the prompt that is not the same in every row; by default all of it. What
     all rows share gives nothing away.
 
