@@ -27,6 +27,12 @@ LOSS_BALANCES = ("token", "example", "task", "self_paced", "coba")
 RATES = ("proportional", "temperature", "uniform", "weights")
 PROBE_TARGETS = ("task", "cluster", "label")
 
+NEED_PATH = {
+    "folder": "folder of JSONL, Parquet or CSV files",
+    "alpaca": "JSON file, or folder of such files",
+    "natural_instructions": "clone of allenai/natural-instructions",
+}
+
 # what a run is called and where it lands does not change what it computes
 NOT_FINGERPRINTED = ("name", "paths", "overwrite", "logger", "hydra", "stages")
 
@@ -360,8 +366,8 @@ def _data_problems(data: DataConfig) -> list[str]:
         found.append(_not_one_of("data.on_error", data.on_error, ["raise", "skip"]))
     if data.shots < 0:
         found.append(f"data.shots must not be negative, it is {data.shots}")
-    if data.name == "folder" and not data.path:
-        found.append("data=folder needs data.path=<folder of JSONL files>")
+    if data.name in NEED_PATH and not data.path:
+        found.append(f"data={data.name} needs data.path=<{NEED_PATH[data.name]}>")
     return found
 
 

@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from taskdepth import config
 from taskdepth.errors import ConfigError
+from taskdepth.tasks.sources import SOURCES
 
 CONF = config.conf_dir()
 GROUPS = {
@@ -20,10 +21,12 @@ GROUPS = {
     "hydra debug",
     "probe": "data extraction probe similarity selection report logger paths hydra debug",
 }
+# sources of rows on disk: made here only where the path leads to such rows
+LOCAL = {("data", "folder"), ("data", "alpaca"), ("data", "natural_instructions")}
 # what an option needs to stand: values that only a user can give
 NEEDS = {
     ("model", "pretrained"): ["model.path=somewhere"],
-    ("data", "folder"): [f"data.path={Path(__file__).parent}"],
+    **{option: [f"data.path={Path(__file__).parent}"] for option in sorted(LOCAL)},
     ("mixture", "weights"): ["mixture.weights={demo_arithmetic: 1}"],
     ("selection", "manual"): ["selection.blocks=[0]"],
 }
@@ -79,12 +82,28 @@ def test_option_composes_and_instantiates(command: str, group: str, option: str)
     if command == "train":
         swaps += [settings.model.architecture, settings.adapter.peft, *settings.callbacks.values()]
     for node in swaps:
-        if node is None or (group, option) == ("data", "folder"):
+        if node is None or (group, option) in LOCAL:
             continue
         assert "_target_" in node
         config.instantiate(node)
-    if (group, option) == ("data", "folder"):
+    if (group, option) in LOCAL:
         assert settings.data.source["path"] == settings.data.path
+
+
+@pytest.mark.parametrize("name", sorted(p.stem for p in (CONF / "data").glob("*.yaml")))
+def test_the_listing_knows_every_source_by_the_same_name(name: str) -> None:
+    entry = SOURCES[name]
+    data = resolved("train", f"data={name}", "data.path=here").data
+    assert data.name == name
+    assert data.source["_target_"] == entry.target
+    if entry.path is not None:
+        assert data.source[entry.path] == "here"
+        assert data.source["on_error"] == data.on_error
+
+
+def test_flan_rows_that_cannot_be_used_are_left_out_by_default() -> None:
+    assert resolved("train", "data=flan_hub").data.on_error == "skip"
+    assert resolved("train", "data=flan_hub", "data.on_error=raise").data.on_error == "raise"
 
 
 @pytest.mark.parametrize("command", ["train", "probe"])

@@ -262,12 +262,13 @@ def _ours(work: Path, batch: int) -> dict[str, Any]:
 
 def _step_flops(tuner: Any, batch: Any) -> int:
     """Floating-point operations of one forward and backward pass, counted by torch."""
+    import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     from taskdepth.models.targets import score_targets
 
     with FlopCounterMode(display=False) as counter:
-        score_targets(tuner.lm, batch).loss.mean().backward()
+        torch.autograd.backward(score_targets(tuner.lm, batch).loss.mean())
     return int(counter.get_total_flops())
 
 
@@ -292,7 +293,7 @@ def _trl(work: Path, batch: int, *, lean: bool) -> dict[str, Any]:
     rows = _rows(work)
     losses: list[float] = []
 
-    class Clock(TrainerCallback):
+    class Clock(TrainerCallback):  # type: ignore[misc]  # transformers is not typed
         start_s = 0.0
 
         def on_step_begin(self, *_: Any, **__: Any) -> None:

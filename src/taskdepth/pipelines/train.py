@@ -243,8 +243,9 @@ def _train(
 def _wrapped(
     config: TrainConfig, model: LanguageModel, blocks: Sequence[int] | None, console: Console
 ) -> nn.Module:
+    lm: nn.Module = model.lm
     if config.adapter.peft is None:
-        return model.lm
+        return lm
     lm = adapters.attach(model.lm, instantiate(config.adapter.peft), blocks)
     console.print(f"adapter in blocks {list(adapters.adapted_blocks(lm))}")
     return lm

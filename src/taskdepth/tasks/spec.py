@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -54,6 +54,52 @@ class TaskSpec:
             ) from None
 
 
+class Specs(Mapping[str, TaskSpec]):
+    """Specs by name, each made when first asked for; `absent` says why known tasks are not on offer.
+
+    >>> specs = Specs(["a"], lambda name: TaskSpec(name, "x", Kind.GENERATION), {"b": "b is lost"})
+    >>> "a" in specs, "b" in specs, specs["a"].cluster
+    (True, False, 'x')
+    """
+
+    def __init__(
+        self,
+        names: Iterable[str],
+        make: Callable[[str], TaskSpec],
+        absent: Mapping[str, str] | None = None,
+    ) -> None:
+        self._made: dict[str, TaskSpec | None] = dict.fromkeys(names)
+        self._make = make
+        self.absent = dict(absent or {})
+
+    def __getitem__(self, name: str) -> TaskSpec:
+        spec = self._made[name]
+        if spec is None:
+            spec = self._made[name] = self._make(name)
+        return spec
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._made
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._made)
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+    def known(self, name: str) -> str:
+        """`name`, when it is on offer.
+
+        Raises:
+            DataError: it is not; the message says why, or gives the nearest names.
+        """
+        if name in self.absent:
+            raise DataError(self.absent[name])
+        if name not in self._made:
+            raise DataError(f"unknown task {name!r}: {nearest(name, list(self))}")
+        return name
+
+
 class Source(Protocol):
     """Where tasks and their rows come from."""
 
@@ -87,20 +133,26 @@ def select_tasks(
     ['a', 'b', 'c']
     """
     items = [wanted] if isinstance(wanted, str) else list(wanted)
-    clusters = sorted({spec.cluster for spec in specs.values()})
     chosen: set[str] = set()
     for item in items:
         if item == "all":
             chosen.update(specs)
         elif item.startswith("cluster:"):
-            cluster = item.removeprefix("cluster:")
-            if cluster not in clusters:
-                raise DataError(f"unknown cluster {cluster!r}: {nearest(cluster, clusters)}")
-            chosen.update(name for name, spec in specs.items() if spec.cluster == cluster)
+            chosen.update(_members(specs, item.removeprefix("cluster:")))
         elif item in specs:
             chosen.add(item)
+        elif isinstance(specs, Specs):
+            specs.known(item)
         else:
             raise DataError(f"unknown task {item!r}: {nearest(item, list(specs))}")
     if not chosen:
         raise DataError("no task is chosen: tasks=all, tasks=[a,b] or tasks=cluster:<name>")
-    return tuple(spec for name, spec in specs.items() if name in chosen)
+    # only the chosen specs are asked for: making one may need a pass over its file
+    return tuple(specs[name] for name in specs if name in chosen)
+
+
+def _members(specs: Mapping[str, TaskSpec], cluster: str) -> list[str]:
+    clusters = sorted({spec.cluster for spec in specs.values()})
+    if cluster not in clusters:
+        raise DataError(f"unknown cluster {cluster!r}: {nearest(cluster, clusters)}")
+    return [name for name, spec in specs.items() if spec.cluster == cluster]
