@@ -14,6 +14,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from taskdepth.models.adalora import penalty
+from taskdepth.models.routing import routed
 from taskdepth.models.scores import TaskMean
 from taskdepth.types import LMBatch
 
@@ -75,7 +77,7 @@ def target_logits(
 ) -> tuple[Float[Tensor, "n_targets vocabulary"], Int[Tensor, " n_targets"]]:
     """Logits where a target token comes next, and those tokens; rows of the batch in order."""
     positions = batch.is_target
-    with only_at(lm, positions):
+    with only_at(lm, positions), routed(lm, batch.task_index):
         output = lm(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False)
     next_tokens = batch.labels.roll(-1, dims=1)[positions]
     return output.logits[0], next_tokens
@@ -116,6 +118,7 @@ class InstructionTuner(lightning.LightningModule):
         self._optimizer = optimizer
         self._schedule = schedule
         self._loss_balance = loss_balance
+        self._learnt: set[str] = set()  # what the optimizer holds, whether it rests at the moment or not
         self.validation: dict[str, dict[str, float]] = {}  # task → score → value, of the last one
         self.validated_at_step = -1
         self.loss = TaskMean(len(task_names))
@@ -123,7 +126,9 @@ class InstructionTuner(lightning.LightningModule):
         self.rank_accuracy = TaskMean(len(task_names))
 
     def configure_optimizers(self) -> Any:
-        optimizer = self._optimizer([p for p in self.lm.parameters() if p.requires_grad])
+        learnt = {name: p for name, p in self.lm.named_parameters() if p.requires_grad}
+        self._learnt = set(learnt)
+        optimizer = self._optimizer(learnt.values())
         schedule = self._schedule
         scheduler = torch.optim.lr_scheduler.LambdaLR(
             optimizer,
@@ -142,7 +147,7 @@ class InstructionTuner(lightning.LightningModule):
         token_loss = functional.cross_entropy(logits.float(), tokens, reduction="none")
         loss = balanced(token_loss, batch, self._loss_balance)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.input_ids))
-        return loss
+        return loss + penalty(self.lm)
 
     def validation_step(self, scoring: ScoringBatch, batch_idx: int) -> None:
         batch = scoring.batch
@@ -201,7 +206,8 @@ class InstructionTuner(lightning.LightningModule):
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        trained = {f"lm.{name}" for name, p in self.lm.named_parameters() if p.requires_grad}
+        learning = {name for name, p in self.lm.named_parameters() if p.requires_grad}
+        trained = {f"lm.{name}" for name in learning | self._learnt}
         state = checkpoint["state_dict"]
         checkpoint["state_dict"] = {name: state[name] for name in state if name in trained}
 

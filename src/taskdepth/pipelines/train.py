@@ -22,6 +22,7 @@ from taskdepth.errors import ConfigError, ModelError
 from taskdepth.models import adapters, loading
 from taskdepth.models.loading import LanguageModel
 from taskdepth.models.reference import refer
+from taskdepth.pipelines.adapting import adapt
 from taskdepth.pipelines.controls import train_controls
 from taskdepth.pipelines.fitting import FitReport, fit
 from taskdepth.results import tracking
@@ -50,6 +51,7 @@ def run(config: TrainConfig) -> TrainResult:
         TaskdepthError: the settings, data or model cannot be used, or the folder holds results.
     """
     start_s = time.perf_counter()
+    loading.check_quantization(config.model.quantization)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     source: Source = instantiate(config.data.source)
     specs = select_tasks(source.specs(), config.tasks)
@@ -123,7 +125,10 @@ def _load(
 ) -> LanguageModel:
     if folder is not None:
         return loading.load(
-            folder, dtype=config.model.dtype, trust_remote_code=config.model.trust_remote_code
+            folder,
+            dtype=config.model.dtype,
+            trust_remote_code=config.model.trust_remote_code,
+            quantization=config.model.quantization,
         )
     texts = [*source.plain_text(Split.TRAIN)]
     texts += [
@@ -204,7 +209,7 @@ def _train_one(
 ) -> dict[str, Any]:
     lm: nn.Module = model.lm
     if config.adapter.peft is not None:
-        lm = adapters.attach(model.lm, instantiate(config.adapter.peft), blocks)
+        lm = adapt(config, model, specs, data, blocks)
         console.print(f"adapter in blocks {list(adapters.adapted_blocks(lm))}")
     names = [spec.name for spec in specs] if isinstance(data, TaskDataModule) else ["plain_text"]
     callbacks: list[Callback] = [instantiate(callback) for callback in config.callbacks.values()]
