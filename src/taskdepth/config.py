@@ -414,7 +414,9 @@ def _method_problems(config: TrainConfig) -> list[str]:
         found.append(_not_one_of("model.quantization", str(model.quantization), ["4bit"]))
     elif model.quantization is not None:
         if adapter.peft is None:
-            found.append("model.quantization needs an adapter, quantised weights do not learn: adapter=qlora")
+            found.append(
+                "model.quantization needs an adapter, quantised weights do not learn: adapter=qlora"
+            )
         if model.path is None:
             found.append("model.quantization needs model.path: a random model is not worth it")
     return found

@@ -52,7 +52,11 @@ def penalty(lm: nn.Module) -> Tensor | float:
         if isinstance(module, AdaLoraLayer):
             right, left = module.lora_A[name], module.lora_B[name]
             for gram in (right @ right.T, left.T @ left):
-                terms.append(torch.linalg.norm(gram - torch.eye(len(gram)).to(gram)))
+                terms.append(
+                    torch.linalg.norm(
+                        gram - torch.eye(len(gram), device=gram.device, dtype=gram.dtype)
+                    )
+                )
     weight: float = base.peft_config[name].orth_reg_weight
     return weight * torch.stack(terms).mean()
 

@@ -67,21 +67,22 @@ def _wrap(
     if start in ("pissa", "corda", "olora"):
         model = starts.wrap_from_weights(lm, config, calibration)
     else:
-        model = get_peft_model(lm, config)
-    _check_adapted(model, wanted, "PEFT")
-    if start == "eva":
-        starts.start_from_activations(model, calibration)
-        _check_adapted(model, wanted, "with adapter.peft.eva_config.rho above 1 EVA")
-    routing.remember(model, tasks)
-    return model
-
-
-def _check_adapted(model: PeftModel, wanted: tuple[int, ...], by: str) -> None:
+        # PEFT asks for it with EVA, which makes the weights itself
+        model = get_peft_model(lm, config, low_cpu_mem_usage=start == "eva")
     found = adapted_blocks(model)
     if found != wanted:
         raise ModelError(
-            f"asked for an adapter in blocks {list(wanted)}, {by} adapted {list(found)}"
+            f"asked for an adapter in blocks {list(wanted)}, PEFT adapted {list(found)}"
         )
+    routing.check_splits(model)
+    routing.remember(model, tasks)
+    if start == "eva":
+        starts.start_from_activations(model, calibration)
+        if without := sorted(set(wanted) - set(adapted_blocks(model))):
+            raise ModelError(
+                f"EVA gave blocks {without} no rank: adapter.peft.eva_config.rho=1.0 shares them evenly"
+            )
+    return model
 
 
 def _limit(lm: nn.Module, config: PeftConfig, wanted: Sequence[int]) -> None:
@@ -96,7 +97,7 @@ def _limit(lm: nn.Module, config: PeftConfig, wanted: Sequence[int]) -> None:
         )
     numbers = "|".join(map(str, wanted))
     inside = re.compile(re.escape(layers.blocks_path(lm)) + rf"\.({numbers})\.")
-    names = {
+    names = [
         name
         for name, module in lm.named_modules()
         if inside.match(name)
@@ -105,7 +106,7 @@ def _limit(lm: nn.Module, config: PeftConfig, wanted: Sequence[int]) -> None:
             if targets == "all-linear"
             else _is_target(config, name)
         )
-    }
+    ]
     if not names:
         raise ModelError(
             f"PEFT cannot adapt this model: no module of blocks {list(wanted)} is in {targets}"
@@ -114,12 +115,14 @@ def _limit(lm: nn.Module, config: PeftConfig, wanted: Sequence[int]) -> None:
     feedforward = getattr(config, "feedforward_modules", None)
     if isinstance(feedforward, (list, set)):  # IA3 wants them to be a part of target_modules
         endings = tuple(f".{name}" for name in feedforward)
-        config.feedforward_modules = {name for name in names if name.endswith(endings)}
+        config.feedforward_modules = [name for name in names if name.endswith(endings)]
 
 
 def _is_target(config: PeftConfig, name: str) -> bool:
     found = check_target_module_exists(config, name)
-    return found is True or isinstance(found, re.Match)  # an excluded module is something else again
+    return found is True or isinstance(
+        found, re.Match
+    )  # an excluded module is something else again
 
 
 def adapted_blocks(model: nn.Module) -> tuple[int, ...]:

@@ -78,7 +78,22 @@ def tasks_of(model: nn.Module) -> tuple[str, ...]:
     return tuple(getattr(model, "routed_tasks", ()))
 
 
-def remember(model: nn.Module, tasks: Sequence[str]) -> None:
+def check_splits(model: nn.Module) -> None:
+    """Raises:
+    ModelError: a weight of a routed adapter cannot be cut into its splits.
+    """
+    for name, module in model.named_modules():
+        if not isinstance(module, PolyLayer):
+            continue
+        n_splits = next(iter(module.n_splits.values()))
+        if module.in_features % n_splits or module.out_features % n_splits:
+            raise ModelError(
+                f"adapter.peft.n_splits={n_splits} does not divide the width of {name} "
+                f"({module.in_features} to {module.out_features})"
+            )
+
+
+def remember(model: Any, tasks: Sequence[str]) -> None:
     """Tell `model` which task each of its routes belongs to."""
     model.routed_tasks = tuple(tasks)
 

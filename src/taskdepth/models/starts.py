@@ -1,4 +1,4 @@
-"""Where an adapter starts when that is not at random: PiSSA, CorDA, OLoRA (from the base weights), EVA (from data).
+"""Where an adapter starts: from the base weights (PiSSA, CorDA, OLoRA), or from activations (EVA).
 
 PiSSA, CorDA and OLoRA split a base weight W into a principal part B₀A₀, which is tuned, and a residual
 W - B₀A₀ that PEFT writes into the base model. Here the base model is left as it is: the adapter is a LoRA of
@@ -58,7 +58,9 @@ def check_calibration(config: Any, calibration: Calibration) -> None:
     if name not in FROM_DATA:
         return
     if not calibration:
-        raise ModelError(f"{name} starts from activations: it needs calibration rows, none are given")
+        raise ModelError(
+            f"{name} starts from activations: it needs calibration rows, none are given"
+        )
     if name == "eva":
         needed = round(config.r * config.eva_config.rho)
         fewest = min(int(batch["attention_mask"].sum()) for batch in calibration)

@@ -118,7 +118,9 @@ class InstructionTuner(lightning.LightningModule):
         self._optimizer = optimizer
         self._schedule = schedule
         self._loss_balance = loss_balance
-        self._learnt: set[str] = set()  # what the optimizer holds, whether it rests at the moment or not
+        self._learnt: set[str] = (
+            set()
+        )  # what the optimizer holds, whether it rests at the moment or not
         self.validation: dict[str, dict[str, float]] = {}  # task → score → value, of the last one
         self.validated_at_step = -1
         self.loss = TaskMean(len(task_names))
