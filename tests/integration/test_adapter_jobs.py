@@ -44,7 +44,7 @@ def tune(place: Path, name: str, model: Path, *overrides: str) -> train.TrainRes
 def read_states(place: Path, experimental: Path, tasks: list[str]) -> dict[str, torch.Tensor]:
     """Each task's pooled states of its test rows, as the extract stage keeps them."""
     asked = [f"models.experimental='{experimental}'", "models.controls=null", "name=states"]
-    asked += ["extraction.max_examples={train: 2, validation: 2, test: 4}", "stages=[extract]"]
+    asked += ["extraction.max_examples={train: 8, validation: 4, test: 4}", "stages=[extract]"]
     asked += ["extraction.accelerator=cpu", "tasks=[" + ",".join(tasks) + "]", "overwrite=true"]
     asked.append("logger=none")
     configured = settings("probe", place, *asked, "data.max_length_tokens=64")
@@ -66,7 +66,7 @@ def test_a_routed_model_is_tuned_and_read_by_task(place: Path, tiny_folder: Path
     found = read_states(place, result.run_dir, TASKS)
     assert sorted(found) == TASKS
 
-    configured = settings("probe", place, "data.max_length_tokens=64", "models.controls=x")
+    configured = settings("probe", place, "models.pretrained=x", "stages=[extract]")
     source = config.instantiate(configured.data.source)
     lm = loading.load(tiny_folder)
     tokeniser = Tokeniser(lm.tokenizer, PromptFormat(), lm.window_tokens, 64)

@@ -91,6 +91,11 @@ def _limit(lm: nn.Module, config: PeftConfig, wanted: Sequence[int]) -> None:
     Not every method of PEFT knows blocks, but every one takes names.
     """
     targets = getattr(config, "target_modules", None)
+    if not targets and hasattr(config, "layers_to_transform"):
+        config.layers_to_transform = list(
+            wanted
+        )  # PEFT knows which modules this architecture wants
+        return
     if not targets:
         raise ModelError(
             f"name adapter.peft.target_modules: {type(config).__name__} is limited to blocks by them"
@@ -120,9 +125,8 @@ def _limit(lm: nn.Module, config: PeftConfig, wanted: Sequence[int]) -> None:
 
 def _is_target(config: PeftConfig, name: str) -> bool:
     found = check_target_module_exists(config, name)
-    return found is True or isinstance(
-        found, re.Match
-    )  # an excluded module is something else again
+    # what is excluded comes back as an object of its own
+    return found is True or isinstance(found, re.Match)
 
 
 def adapted_blocks(model: nn.Module) -> tuple[int, ...]:

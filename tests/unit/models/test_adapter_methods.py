@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import IA3Config, LoraConfig, PeftModel, get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor
 
@@ -289,12 +289,12 @@ def test_adalora_moves_ranks_and_keeps_vectors_orthogonal() -> None:
     assert adalora.penalty(tiny_llama().lm) == 0.0
 
 
-def test_adalora_resumes_as_if_it_had_not_stopped(tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["adalora", "pissa", "corda", "eva"])
+def test_a_resumed_run_ends_as_if_it_had_not_stopped(method: str, tmp_path: Path) -> None:
     from lightning.pytorch.callbacks import ModelCheckpoint
 
-    config = settings(
-        "adalora", "trainer.max_steps=6", "adapter.peft.init_r=4", "adapter.peft.target_r=2"
-    )
+    ranks = ["adapter.peft.init_r=4", "adapter.peft.target_r=2"] if method == "adalora" else []
+    config = settings(method, "trainer.max_steps=6", *ranks)
     lm, data = adapted(config, tiny_llama(), [1])
     saver = ModelCheckpoint(tmp_path, "step-{step}", every_n_train_steps=3, save_top_k=-1)
     fit(lm, TASKS, data, config, callbacks=[saver])
@@ -302,7 +302,25 @@ def test_adalora_resumes_as_if_it_had_not_stopped(tmp_path: Path) -> None:
     checkpoint = tmp_path / "step-step=3.ckpt"
     fit(again, TASKS, data, config, callbacks=[copy.deepcopy(saver)], ckpt_path=checkpoint)
     assert torch.equal(logits(again), logits(lm))
-    assert again.peft_config["default"].rank_pattern == lm.peft_config["default"].rank_pattern
+    patterns = [m.peft_config["default"].rank_pattern for m in (again, lm)]
+    assert patterns[0] == patterns[1]
+
+
+def test_without_names_peft_s_own_choice_is_limited_too() -> None:
+    model = tiny_llama()
+    lm = adapters.attach(model.lm, LoraConfig(), [3])
+    assert adapters.adapted_blocks(lm) == (3,)
+    adapters.detach(lm)
+    with pytest.raises(ModelError, match=r"name adapter.peft.target_modules: IA3Config"):
+        adapters.attach(model.lm, IA3Config(), [3])
+
+
+def test_a_regular_expression_can_be_limited_to_blocks() -> None:
+    config = LoraConfig(target_modules=r".*self_attn\.(q|v)_proj")
+    lm = adapters.attach(tiny_llama().lm, config, [2])
+    assert adapters.adapted_blocks(lm) == (2,)
+    with pytest.raises(ModelError, match="no module of blocks"):
+        adapters.attach(tiny_llama().lm, LoraConfig(target_modules=["k", "v"]), [2])
 
 
 # Poly
