@@ -48,7 +48,7 @@ def attach(
         _limit(lm, config, wanted)
     try:
         return _wrap(lm, config, wanted, tasks, calibration)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RuntimeError, AttributeError) as error:
         _release(lm)
         raise ModelError(f"PEFT cannot adapt this model: {' '.join(str(error).split())}") from error
     except ModelError:

@@ -112,9 +112,11 @@ def plain_state(model: nn.Module) -> dict[str, Tensor]:
 
 def strip(lm: nn.Module) -> None:
     """Take every adapter layer out of `lm`, however far PEFT came in putting them in."""
-    found = [(n, m) for n, m in lm.named_modules() if isinstance(m, BaseTunerLayer)]
-    for name, module in found:
-        lm.set_submodule(name, module.get_base_layer())
+    found = {n: m for n, m in lm.named_modules() if isinstance(m, BaseTunerLayer)}
+    inside = tuple(f"{name}." for name in found)
+    for name, module in found.items():
+        if not name.startswith(inside):  # one layer may wrap another
+            lm.set_submodule(name, module.get_base_layer())
     if hasattr(lm, "peft_config"):
         del lm.peft_config  # PEFT would warn that the next adapter is the second one
 
