@@ -64,8 +64,9 @@ def _calibration(
     rows = data.training.rows
     rng = random.Random(stable_seed(seed, "calibration"))
     chosen = rng.sample(rows, min(n_rows, len(rows)))
+    n_batches = -(-len(chosen) // CALIBRATION_BATCH_ROWS)
     batches = []
-    for start in range(0, len(chosen), CALIBRATION_BATCH_ROWS):
-        ids, mask = pad([row.input_ids for row in chosen[start : start + CALIBRATION_BATCH_ROWS]])
+    for i in range(n_batches):  # of even sizes: EVA has use for a batch only if it has many tokens
+        ids, mask = pad([row.input_ids for row in chosen[i::n_batches]])
         batches.append({"input_ids": ids, "attention_mask": mask})
     return batches
