@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +47,11 @@ def fill(config: PolyConfig, tasks: Sequence[str]) -> None:
 
 
 @contextmanager
-def routed(model: nn.Module, task: str | Int[Tensor, " b"]) -> Iterator[None]:
+def routed(model: Any, task: str | Int[Tensor, " b"]) -> Iterator[None]:
     """Inside, rows take the route of `task`: a name for all of them, or an index for each.
 
-    Does nothing to a model without routes.
+    Does nothing to a model without routes. Where gradients are taken the route stays until the next one, for
+    blocks that the backward pass computes again.
 
     Raises:
         ModelError: the adapter was not trained on that task.
@@ -63,14 +64,29 @@ def routed(model: nn.Module, task: str | Int[Tensor, " b"]) -> Iterator[None]:
     def route(
         _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        return args, {**kwargs, "task_ids": index.expand(len(args[0]))}
+        rows = len(args[0])
+        if len(index) not in (1, rows):
+            raise ModelError(
+                f"{len(index)} examples in {rows} rows: a routed adapter needs one example a row, "
+                "trainer.packing=false"
+            )
+        return args, {**kwargs, "task_ids": index.expand(rows)}
 
-    with ExitStack() as hooks:
-        for module in model.modules():
-            if isinstance(module, PolyLayer):
-                handle = module.register_forward_pre_hook(route, with_kwargs=True)
-                hooks.callback(handle.remove)
+    _forget_route(model)
+    layers = [module for module in model.modules() if isinstance(module, PolyLayer)]
+    model.route_handles = [m.register_forward_pre_hook(route, with_kwargs=True) for m in layers]
+    try:
         yield
+    finally:
+        # what is learnt from may be computed once more in the backward pass (gradient checkpointing)
+        if not torch.is_grad_enabled():
+            _forget_route(model)
+
+
+def _forget_route(model: Any) -> None:
+    for handle in getattr(model, "route_handles", ()):
+        handle.remove()
+    model.route_handles = []
 
 
 def tasks_of(model: nn.Module) -> tuple[str, ...]:

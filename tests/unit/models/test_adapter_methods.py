@@ -347,6 +347,33 @@ def test_poly_goes_the_way_of_the_task(tmp_path: Path) -> None:
             ask()
 
 
+def test_a_block_computed_again_finds_its_route() -> None:
+    gradients = []
+    for checkpointing in (False, True):
+        lm, _ = adapted(settings("poly"), tiny_llama(), [1])
+        lm.train()
+        if checkpointing:
+            lm.get_base_model().activation_checkpointing_enable({"use_reentrant": False})
+        torch.manual_seed(0)
+        with routing.routed(lm, torch.tensor([0, 1])):
+            loss = lm(input_ids=IDS, labels=IDS, use_cache=False).loss
+        loss.backward()
+        gradients.append([p.grad for p in lm.parameters() if p.requires_grad])
+        logits(lm)
+        assert not any(m._forward_pre_hooks for m in lm.modules()), "nothing stays behind"
+    for plain, again in zip(*gradients, strict=True):
+        torch.testing.assert_close(plain, again)
+
+
+def test_poly_needs_a_row_for_each_example() -> None:
+    lm, _ = adapted(settings("poly"), tiny_llama(), [1])
+    with (
+        pytest.raises(ModelError, match=r"3 examples in 2 rows: .* trainer.packing=false"),
+        routing.routed(lm, torch.tensor([0, 1, 1])),
+    ):
+        lm(input_ids=IDS)
+
+
 def test_poly_needs_its_tasks() -> None:
     config = configs.instantiate(settings("poly").adapter.peft)
     with pytest.raises(ModelError, match="needs to know its tasks"):
