@@ -39,23 +39,35 @@ NOT_FINGERPRINTED = ("name", "paths", "overwrite", "logger", "hydra", "stages")
 
 @dataclass
 class ModelConfig:
-    """A model on disk or hub (`path`), or a random one of a given `architecture`."""
+    """A model on disk or hub (`path`), or a random one of a given `architecture`.
+
+    `quantization: 4bit` is what QLoRA does to the weights that do not learn.
+    """
 
     name: str = MISSING
     path: str | None = None
     revision: str | None = None
     trust_remote_code: bool = False
     dtype: str = "float32"
+    quantization: str | None = None
     architecture: Any = None
     tokenizer_size: int = 2048
 
 
 @dataclass
 class AdapterConfig:
-    """`peft` carries `_target_` of a PEFT config; blocks count from 0, null adapts every block."""
+    """`peft` carries `_target_` of a PEFT config; blocks count from 0, null adapts every block.
+
+    `calibration_rows`: training rows that an adapter reads which starts from activations (EVA, CorDA).
+    `method: hft` tunes half of the model's own weights, another half every `round_steps` optimizer steps
+    (null: every epoch).
+    """
 
     name: str = MISSING
     peft: Any = None
+    method: str | None = None
+    round_steps: int | None = None
+    calibration_rows: int = 64
     blocks: list[int] | None = None
     blocks_from: str | None = None
 
@@ -465,8 +477,31 @@ def _adapter_problems(config: TrainConfig) -> list[str]:
         found.append("control models are adapters on one resident model: adapter=lora")
     if config.role == "control" and config.ckpt_path is not None:
         found.append("control models resume task by task by themselves: leave ckpt_path out")
-    if config.role == "pretrained" and adapter.peft is not None:
+    if config.role == "pretrained" and (adapter.peft is not None or adapter.method is not None):
         found.append("role=pretrained trains all weights: adapter=none")
+    if adapter.calibration_rows < 1:
+        found.append("adapter.calibration_rows must be at least 1")
+    return found + _method_problems(config)
+
+
+def _method_problems(config: TrainConfig) -> list[str]:
+    adapter, model = config.adapter, config.model
+    found = []
+    if adapter.method not in (None, "hft"):
+        found.append(_not_one_of("adapter.method", str(adapter.method), ["hft"]))
+    if adapter.method is not None and adapter.peft is not None:
+        found.append("adapter.method tunes the model's own weights: adapter.peft=null")
+    if adapter.round_steps is not None and (adapter.method != "hft" or adapter.round_steps < 1):
+        found.append("adapter.round_steps must be at least 1, and needs adapter=hft")
+    if model.quantization not in (None, "4bit"):
+        found.append(_not_one_of("model.quantization", str(model.quantization), ["4bit"]))
+    elif model.quantization is not None:
+        if adapter.peft is None:
+            found.append(
+                "model.quantization needs an adapter, quantised weights do not learn: adapter=qlora"
+            )
+        if model.path is None:
+            found.append("model.quantization needs model.path: a random model is not worth it")
     return found
 
 

@@ -29,6 +29,9 @@ NEEDS = {
     **{option: [f"data.path={Path(__file__).parent}"] for option in sorted(LOCAL)},
     ("mixture", "weights"): ["mixture.weights={demo_arithmetic: 1}"],
     ("selection", "manual"): ["selection.blocks=[0]"],
+    ("adapter", "qlora"): ["model=pretrained", "model.path=somewhere"],
+    # the run fills these in
+    ("adapter", "adalora"): [f"adapter.peft.{n}" for n in ("total_step=9", "tinit=0", "tfinal=0")],
 }
 # options of shared groups that belong to one command
 ONLY = {
@@ -137,6 +140,21 @@ def test_typos_and_wrong_types_fail_while_composing(override: str) -> None:
         ("train", ["adapter.blocks=[1]"], "need an adapter"),
         ("train", ["adapter=lora", "adapter.blocks=[1]", "adapter.blocks_from=x"], "contradict"),
         ("train", ["role=pretrained", "adapter=lora"], "role=pretrained trains all weights"),
+        ("train", ["role=pretrained", "adapter=hft"], "role=pretrained trains all weights"),
+        ("train", ["role=control", "adapter=hft"], "control models are adapters"),
+        ("train", ["adapter=hft", "adapter.blocks=[1]"], "need an adapter"),
+        ("train", ["adapter=lora", "adapter.method=hft"], "tunes the model's own weights"),
+        ("train", ["adapter.method=third"], "adapter.method=third is unknown"),
+        ("train", ["adapter=lora", "adapter.round_steps=2"], "needs adapter=hft"),
+        ("train", ["adapter=hft", "adapter.round_steps=0"], "round_steps must be at least 1"),
+        ("train", ["adapter=eva", "adapter.calibration_rows=0"], "calibration_rows must be at"),
+        ("train", ["adapter=qlora"], "model.quantization needs model.path"),
+        ("train", ["model.quantization=4bit"], "model.quantization needs an adapter"),
+        (
+            "train",
+            ["adapter=qlora", "model.quantization=2bit"],
+            "model.quantization=2bit is unknown",
+        ),
         ("train", ["model.architecture=null"], "model.path"),
         ("train", ["model.dtype=int8"], "model.dtype=int8 is unknown"),
         ("train", ["trainer.batch_size_examples=0"], "batch_size_examples must be at least 1"),
@@ -168,6 +186,15 @@ def test_impossible_combinations_are_named(
     with pytest.raises(ConfigError) as caught:
         resolved(command, *overrides)
     assert message in str(caught.value)
+
+
+def test_mhr_and_qlora_change_what_they_are_made_of() -> None:
+    mhr, poly = resolved("train", "adapter=mhr").adapter, resolved("train", "adapter=poly").adapter
+    assert mhr.name == "mhr"
+    assert mhr.peft == {**poly.peft, "n_splits": 4}
+    qlora = resolved("train", "adapter=qlora", "model=pretrained", "model.path=x")
+    assert qlora.model.quantization == "4bit"
+    assert qlora.adapter.peft == resolved("train", "adapter=lora").adapter.peft
 
 
 def test_all_problems_come_at_once() -> None:

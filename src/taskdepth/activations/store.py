@@ -112,7 +112,11 @@ def hash_of_files(*folders: Path) -> str:
     """A hash of weights and configs by content: safetensors and JSON files, by name."""
     digest = hashlib.blake2b(digest_size=16)
     for folder in folders:
-        for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*config.json")]):
+        for path in sorted(
+            path
+            for pattern in ("*.safetensors", "*config.json", "tasks.json")
+            for path in folder.glob(pattern)
+        ):
             digest.update(path.name.encode())
             with path.open("rb") as handle:
                 while chunk := handle.read(1 << 22):

@@ -8,19 +8,32 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from peft import PeftConfig, PeftModel, get_peft_model
-from peft.tuners.tuners_utils import BaseTunerLayer
+from peft import PeftConfig, PeftModel, PolyConfig, get_peft_model
+from peft.tuners.tuners_utils import BaseTunerLayer, check_target_module_exists
+from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 from taskdepth import layers
 from taskdepth.errors import ModelError
+from taskdepth.models import adalora, routing, starts
 
 if TYPE_CHECKING:
-    from torch import nn
     from transformers import PreTrainedModel
 
 
-def attach(lm: PreTrainedModel, config: PeftConfig, blocks: Sequence[int] | None) -> PeftModel:
+def attach(
+    lm: PreTrainedModel,
+    config: PeftConfig,
+    blocks: Sequence[int] | None,
+    *,
+    tasks: Sequence[str] = (),
+    calibration: starts.Calibration = (),
+) -> PeftModel:
     """`lm` with a new adapter in `blocks` (None: in all of them); `lm`'s own weights are frozen.
+
+    `tasks` are those a routed adapter (Poly, MHR) is to tell apart, in the order of the batches'
+    `task_index`; `calibration` holds batches of `input_ids` and `attention_mask` for an adapter that starts
+    from activations (EVA, CorDA). `lm` is as it was if this fails.
 
     Raises:
         ConfigError: a block does not exist, is named twice, or none is named.
@@ -28,22 +41,92 @@ def attach(lm: PreTrainedModel, config: PeftConfig, blocks: Sequence[int] | None
     """
     n_blocks = layers.n_blocks(lm)
     wanted = layers.check_blocks(range(n_blocks) if blocks is None else blocks, n_blocks)
-    if blocks is not None:
-        if not hasattr(config, "layers_to_transform"):
-            raise ModelError(
-                f"{type(config).__name__} cannot be limited to blocks: adapter.blocks=null"
-            )
-        config.layers_to_transform = list(wanted)
+    starts.check_calibration(config, calibration)
+    if isinstance(config, PolyConfig):
+        routing.fill(config, tasks)
+    if blocks is not None or starts.kind(config) == "corda":
+        _limit(lm, config, wanted)
     try:
-        model = get_peft_model(lm, config)
-    except ValueError as error:
+        return _wrap(lm, config, wanted, tasks, calibration)
+    except (ValueError, TypeError, RuntimeError, AttributeError) as error:
+        _release(lm)
         raise ModelError(f"PEFT cannot adapt this model: {' '.join(str(error).split())}") from error
+    except ModelError:
+        _release(lm)
+        raise
+
+
+def _wrap(
+    lm: PreTrainedModel,
+    config: PeftConfig,
+    wanted: tuple[int, ...],
+    tasks: Sequence[str],
+    calibration: starts.Calibration,
+) -> PeftModel:
+    start = starts.kind(config)
+    if start in ("pissa", "corda", "olora"):
+        model = starts.wrap_from_weights(lm, config, calibration)
+    else:
+        # PEFT asks for it with EVA, which makes the weights itself
+        model = get_peft_model(lm, config, low_cpu_mem_usage=start == "eva")
     found = adapted_blocks(model)
     if found != wanted:
         raise ModelError(
             f"asked for an adapter in blocks {list(wanted)}, PEFT adapted {list(found)}"
         )
+    routing.check_splits(model)
+    routing.remember(model, tasks)
+    if start == "eva":
+        starts.start_from_activations(model, calibration)
+        if without := sorted(set(wanted) - set(adapted_blocks(model))):
+            raise ModelError(
+                f"EVA gave blocks {without} no rank: adapter.peft.eva_config.rho=1.0 shares them evenly"
+            )
     return model
+
+
+def _limit(lm: nn.Module, config: PeftConfig, wanted: Sequence[int]) -> None:
+    """Write the modules of the `wanted` blocks into `config`, by their full names.
+
+    Not every method of PEFT knows blocks, but every one takes names.
+    """
+    targets = getattr(config, "target_modules", None)
+    if not targets and hasattr(config, "layers_to_transform"):
+        config.layers_to_transform = list(
+            wanted
+        )  # PEFT knows which modules this architecture wants
+        return
+    if not targets:
+        raise ModelError(
+            f"name adapter.peft.target_modules: {type(config).__name__} is limited to blocks by them"
+        )
+    numbers = "|".join(map(str, wanted))
+    inside = re.compile(re.escape(layers.blocks_path(lm)) + rf"\.({numbers})\.")
+    names = [
+        name
+        for name, module in lm.named_modules()
+        if inside.match(name)
+        and (
+            isinstance(module, (nn.Linear, Conv1D))
+            if targets == "all-linear"
+            else _is_target(config, name)
+        )
+    ]
+    if not names:
+        raise ModelError(
+            f"PEFT cannot adapt this model: no module of blocks {list(wanted)} is in {targets}"
+        )
+    config.target_modules = names
+    feedforward = getattr(config, "feedforward_modules", None)
+    if isinstance(feedforward, (list, set)):  # IA3 wants them to be a part of target_modules
+        endings = tuple(f".{name}" for name in feedforward)
+        config.feedforward_modules = [name for name in names if name.endswith(endings)]
+
+
+def _is_target(config: PeftConfig, name: str) -> bool:
+    found = check_target_module_exists(config, name)
+    # what is excluded comes back as an object of its own
+    return found is True or isinstance(found, re.Match)
 
 
 def adapted_blocks(model: nn.Module) -> tuple[int, ...]:
@@ -66,9 +149,23 @@ def adapted_blocks(model: nn.Module) -> tuple[int, ...]:
 
 
 def save(model: PeftModel, folder: Path) -> None:
-    """The adapter alone, in PEFT's format."""
-    # "auto" would look for the base model's config on the hub
-    model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
+    """The adapter alone, in PEFT's format; loaded again, it computes bit for bit the same."""
+    config = model.peft_config[starts.ADAPTER]
+    pattern = getattr(config, "rank_pattern", None)
+    if adalora.is_adalora(model):
+        # by its pattern PEFT would cut out the masked ranks, and round the shorter sums in another way
+        config.rank_pattern = None
+    try:
+        model.save_pretrained(
+            folder,
+            safe_serialization=True,
+            save_embedding_layers=False,  # "auto" would look for the base model's config on the hub
+            state_dict=starts.plain_state(model),
+        )
+    finally:
+        if adalora.is_adalora(model):
+            config.rank_pattern = pattern
+    routing.write(model, folder)
 
 
 @contextmanager
@@ -83,9 +180,11 @@ def loaded(lm: PreTrainedModel, folder: Path) -> Iterator[PeftModel]:
     try:
         model = PeftModel.from_pretrained(lm, str(folder))
     except (ValueError, RuntimeError, KeyError) as error:
+        _release(lm)
         raise ModelError(
             f"the adapter in {folder} does not fit: {' '.join(str(error).split())[:300]}"
         ) from error
+    routing.remember(model, routing.read(folder))
     try:
         yield model.eval()
     finally:
@@ -95,7 +194,13 @@ def loaded(lm: PreTrainedModel, folder: Path) -> Iterator[PeftModel]:
 def detach(model: PeftModel) -> PreTrainedModel:
     """The model without its adapter, as it was before `attach`."""
     lm: Any = model.unload()
-    if hasattr(lm, "peft_config"):
-        del lm.peft_config  # PEFT would warn that the next adapter is the second one
-    lm.requires_grad_(True)
+    _release(lm)
     return lm
+
+
+def _release(lm: PreTrainedModel) -> None:
+    """Leave nothing of PEFT in `lm`."""
+    starts.strip(lm)
+    for parameter in lm.parameters():
+        if parameter.is_floating_point():  # those of a quantised model never learn
+            parameter.requires_grad_(True)

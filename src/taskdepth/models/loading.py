@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import transformers
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from taskdepth.errors import ModelError
 from taskdepth.models.tokenizer import train_tokenizer
@@ -46,12 +47,22 @@ def window_tokens(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) 
     return int(min(position_limit, tokenizer.model_max_length, UNLIMITED_TOKENS))
 
 
-def load(folder: Path, *, dtype: str = "float32", trust_remote_code: bool = False) -> LanguageModel:
+def load(
+    folder: Path,
+    *,
+    dtype: str = "float32",
+    trust_remote_code: bool = False,
+    quantization: str | None = None,
+) -> LanguageModel:
     """The model in `folder`, in eval mode; safetensors only.
+
+    `quantization="4bit"` keeps its matrices in 4 bits, as QLoRA does (Dettmers et al. 2023,
+    arXiv:2305.14314: NF4, doubly quantised, computing in bfloat16).
 
     Raises:
         ModelError: it is no causal LM, or its tokenizer cannot be used.
     """
+    check_quantization(quantization)
     tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
     try:
         lm = AutoModelForCausalLM.from_pretrained(
@@ -59,10 +70,32 @@ def load(folder: Path, *, dtype: str = "float32", trust_remote_code: bool = Fals
             dtype=getattr(torch, dtype),
             use_safetensors=True,
             trust_remote_code=trust_remote_code,
+            quantization_config=_four_bits() if quantization else None,
         )
     except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"cannot load a causal LM from {folder}: {_first_line(error)}") from error
     return LanguageModel(lm, tokenizer, str(folder))
+
+
+def check_quantization(quantization: str | None) -> None:
+    """Raises:
+    ModelError: this machine cannot quantise.
+    """
+    if quantization is None:
+        return
+    if not torch.cuda.is_available():
+        raise ModelError("QLoRA needs a CUDA GPU: adapter=lora here")
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ModelError("QLoRA needs bitsandbytes: pip install bitsandbytes, or adapter=lora")
+
+
+def _four_bits() -> BitsAndBytesConfig:
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
 
 
 def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from taskdepth.models.routing import routed
 from taskdepth.types import LMBatch
 
 
@@ -49,7 +50,7 @@ def target_logits(
 ) -> tuple[Float[Tensor, "k vocabulary"], Int[Tensor, " k"]]:
     """Logits where a target token comes next, and those tokens; examples in their order."""
     positions = batch.is_target
-    with only_at(lm, positions):
+    with only_at(lm, positions), routed(lm, batch.task_index):
         output = lm(**batch.inputs(), use_cache=False)
     return output.logits[0], batch.labels.roll(-1, dims=1)[positions]
 

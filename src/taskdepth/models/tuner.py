@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from taskdepth.models.adalora import penalty
 from taskdepth.models.balance import Balance, token_weights
 from taskdepth.models.ranking import score_answers
 from taskdepth.models.scores import TaskScores
@@ -85,11 +86,15 @@ class InstructionTuner(lightning.LightningModule):
         self.recent = TaskScores(n_tasks, ("loss", "accuracy"))
         self.trained = TaskScores(n_tasks, ("loss", "accuracy"))
         self.validated = TaskScores(n_tasks, ("loss", "exact_match", "rank_accuracy"))
+        # what the optimizer holds, whether it rests at the moment or not
+        self._learnt: set[str] = set()
         self.validation: dict[str, dict[str, float]] = {}  # task → score → value, of the last one
         self.validated_at_step = -1
 
     def configure_optimizers(self) -> Any:
-        optimizer = self._optimizer([p for p in self.lm.parameters() if p.requires_grad])
+        learnt = {name: p for name, p in self.lm.named_parameters() if p.requires_grad}
+        self._learnt = set(learnt)
+        optimizer = self._optimizer(learnt.values())
         schedule = self._schedule
         scheduler = torch.optim.lr_scheduler.LambdaLR(
             optimizer,
@@ -113,7 +118,7 @@ class InstructionTuner(lightning.LightningModule):
         self.log(
             "train/loss", loss.detach() / batch.share, prog_bar=True, batch_size=batch.n_examples
         )
-        return loss
+        return loss + penalty(self.lm)
 
     @torch.no_grad()
     def _keep(self, targets: TargetTokens, batch: LMBatch) -> None:
@@ -144,7 +149,8 @@ class InstructionTuner(lightning.LightningModule):
         self.validated.reset()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        trained = {f"lm.{name}" for name, p in self.lm.named_parameters() if p.requires_grad}
+        learning = {name for name, p in self.lm.named_parameters() if p.requires_grad}
+        trained = {f"lm.{name}" for name in learning | self._learnt}
         state = checkpoint["state_dict"]
         checkpoint["state_dict"] = {name: state[name] for name in state if name in trained}
         checkpoint["trained"] = {

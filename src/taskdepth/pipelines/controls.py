@@ -10,12 +10,13 @@ from typing import Any
 import lightning
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from taskdepth.config import TrainConfig, instantiate
+from taskdepth.config import TrainConfig
 from taskdepth.data.module import TaskDataModule
 from taskdepth.errors import TaskdepthError
 from taskdepth.files import write_json
 from taskdepth.models import adapters
 from taskdepth.models.loading import LanguageModel
+from taskdepth.pipelines.adapting import adapt
 from taskdepth.pipelines.fitting import FitReport, fit
 from taskdepth.seeds import stable_seed
 from taskdepth.tasks.spec import TaskSpec
@@ -75,9 +76,10 @@ def _train_one(
 ) -> FitReport:
     # the seed depends on the task's name, not on how many tasks came before it
     lightning.seed_everything(stable_seed(config.seed, spec.name) % 2**32, verbose=False)
-    wrapped = adapters.attach(model.lm, instantiate(config.adapter.peft), blocks)
+    data = data_of([spec])
+    wrapped = adapt(config, model, [spec], data, blocks)
     try:
-        report = fit(wrapped, [spec.name], data_of([spec]), config)
+        report = fit(wrapped, [spec.name], data, config)
         adapters.save(wrapped, folder / "adapter")
     finally:
         adapters.detach(wrapped)

@@ -20,7 +20,7 @@ from taskdepth.activations.store import Activations, ActivationStore, hash_of_fi
 from taskdepth.config import DataConfig, ProbeConfig
 from taskdepth.data.tokenise import Tokeniser
 from taskdepth.errors import ModelError
-from taskdepth.models import adapters, loading
+from taskdepth.models import adapters, loading, routing
 from taskdepth.models.reference import refer, refer_controls
 from taskdepth.pipelines.sources import prompt_format
 from taskdepth.tasks.spec import TaskSpec
@@ -162,7 +162,8 @@ class Study:
                     )
                     with wearing as lm:
                         for unit in units:
-                            self._extract(lm, unit, lambda rows: progress.advance(bar, rows))
+                            with routing.routed(lm, unit.task):
+                                self._extract(lm, unit, lambda rows: progress.advance(bar, rows))
             progress.update(bar, what="")
         return n_rows
 
@@ -189,6 +190,8 @@ class Study:
 
     def _unit(self, ref: ModelRef, spec: TaskSpec, split: Split, examples: ExamplesOf) -> Unit:
         base = self._folder_of(ref.path)
+        if ref.adapter is not None:
+            routing.check(ref.adapter, spec.name)
         rows = examples(spec, split)
         ids = tuple(example.example_id for example in rows)
         tokeniser = self._tokeniser_of(base)

@@ -21,7 +21,9 @@ from taskdepth import layers
 from taskdepth.config import TrainConfig
 from taskdepth.data.module import PlainTextDataModule, TaskDataModule
 from taskdepth.errors import ConfigError, DataError
+from taskdepth.models import adalora
 from taskdepth.models.balance import Balance, CoBa, SelfPaced
+from taskdepth.models.half_tuning import HalfTuning
 from taskdepth.models.pace import Pace
 from taskdepth.models.packing import packed
 from taskdepth.models.tuner import InstructionTuner, Schedule
@@ -68,13 +70,12 @@ def fit(
         lm,
         task_names,
         _optimizer(config),
-        Schedule(_n_steps(config, len(data.train_dataloader())), **vars(config.scheduler)),
+        Schedule(n_steps(config, len(data.train_dataloader())), **vars(config.scheduler)),
         config.trainer.loss_balance,
     )
     can_validate = len(data.val_dataloader()) > 0
-    trainer = _trainer(
-        config, [*_pacing(config, len(task_names), can_validate), *callbacks], logger, can_validate
-    )
+    between_steps = schedules(config, lm) + _pacing(config, len(task_names), can_validate)
+    trainer = _trainer(config, callbacks, between_steps, logger, can_validate)
     with _prepared(lm, config, data.batching.packed), warnings.catch_warnings():
         # a resumed run finds its own checkpoints; that is the purpose
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
@@ -97,11 +98,22 @@ def fit(
     )
 
 
-def _n_steps(config: TrainConfig, n_batches: int) -> int:
+def n_steps(config: TrainConfig, n_batches: int) -> int:
+    """The optimizer steps of a whole run."""
     settings = config.trainer
     if settings.max_steps >= 0:
         return settings.max_steps
     return -(-n_batches // settings.accumulate_batches) * (settings.max_epochs or 1)
+
+
+def schedules(config: TrainConfig, lm: nn.Module) -> list[Callback]:
+    """What the way of tuning does between steps."""
+    found: list[Callback] = []
+    if config.adapter.method == "hft":
+        found.append(HalfTuning(lm, config.seed, config.adapter.round_steps))
+    if adalora.is_adalora(lm):
+        found.append(adalora.RankSchedule(lm))
+    return found
 
 
 @contextmanager
@@ -150,7 +162,11 @@ def _optimizer(config: TrainConfig) -> Any:
 
 
 def _trainer(
-    config: TrainConfig, callbacks: Sequence[Callback], logger: Any, can_validate: bool
+    config: TrainConfig,
+    callbacks: Sequence[Callback],
+    between_steps: Sequence[Callback],
+    logger: Any,
+    can_validate: bool,
 ) -> lightning.Trainer:
     settings = config.trainer
     # Lightning stops at whichever comes first; without steps the epochs count, without epochs the steps
@@ -165,7 +181,7 @@ def _trainer(
         precision=settings.precision,  # type: ignore[arg-type]  # Lightning checks the word
         check_val_every_n_epoch=settings.val_every_n_epochs,
         log_every_n_steps=settings.log_every_n_steps,
-        callbacks=list(callbacks),
+        callbacks=[*between_steps, *callbacks],
         logger=logger,
         enable_checkpointing=any(isinstance(callback, ModelCheckpoint) for callback in callbacks),
         enable_progress_bar=bool(callbacks),

@@ -27,6 +27,7 @@ from taskdepth.models.loading import LanguageModel
 from taskdepth.models.packing import can_pack
 from taskdepth.models.reference import refer
 from taskdepth.models.task_log import TaskLog
+from taskdepth.pipelines.adapting import adapt
 from taskdepth.pipelines.controls import train_controls
 from taskdepth.pipelines.evaluating import evaluate
 from taskdepth.pipelines.fitting import FitReport, fit
@@ -57,6 +58,7 @@ def run(config: TrainConfig) -> TrainResult:
         TaskdepthError: the settings, data or model cannot be used, or the folder holds results.
     """
     start_s = time.perf_counter()
+    loading.check_quantization(config.model.quantization)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     source = open_source(config.data, config.seed)
     specs = select_tasks(source.specs(), config.tasks)
@@ -107,7 +109,8 @@ def _unseen(config: TrainConfig, specs: Sequence[TaskSpec]) -> list[str]:
 
 def _batching(config: TrainConfig, model: LanguageModel, console: Console) -> Batching:
     settings = config.trainer
-    packed = settings.packing and not settings.compile
+    routed = "Poly" in str((config.adapter.peft or {}).get("_target_"))  # by task, row by row
+    packed = settings.packing and not settings.compile and not routed
     if packed and not can_pack(model.lm):
         packed = False
         console.print(
@@ -163,7 +166,10 @@ def _load(
 ) -> LanguageModel:
     if folder is not None:
         return loading.load(
-            folder, dtype=config.model.dtype, trust_remote_code=config.model.trust_remote_code
+            folder,
+            dtype=config.model.dtype,
+            trust_remote_code=config.model.trust_remote_code,
+            quantization=config.model.quantization,
         )
     texts = [*source.plain_text(Split.TRAIN)]
     texts += [
@@ -228,7 +234,7 @@ def _train(
                 if config.role == Role.PRETRAINED
                 else data_of(specs)
             )
-            lm = _wrapped(config, model, blocks, console)
+            lm = _wrapped(config, model, specs, data, blocks, console)
             metrics = _train_one(config, model, lm, specs, data, directory, wandb_run, console)
             if config.evaluation.enabled:
                 evaluated = evaluate(lm, source, specs, tokeniser, config.evaluation, batching)
@@ -241,12 +247,17 @@ def _train(
 
 
 def _wrapped(
-    config: TrainConfig, model: LanguageModel, blocks: Sequence[int] | None, console: Console
+    config: TrainConfig,
+    model: LanguageModel,
+    specs: Sequence[TaskSpec],
+    data: TaskDataModule | PlainTextDataModule,
+    blocks: Sequence[int] | None,
+    console: Console,
 ) -> nn.Module:
     lm: nn.Module = model.lm
     if config.adapter.peft is None:
         return lm
-    lm = adapters.attach(model.lm, instantiate(config.adapter.peft), blocks)
+    lm = adapt(config, model, specs, data, blocks)
     console.print(f"adapter in blocks {list(adapters.adapted_blocks(lm))}")
     return lm
 
