@@ -50,6 +50,10 @@ def probe() -> None:
     _main("probe", run)
 
 
+# Threads of OpenMP that wait in a loop make small models many times slower on a machine that does
+# other things. It is read when torch is loaded, which is later than this.
+os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+
 # the libraries below us warn about each other; nothing that our user could change
 FOREIGN_WARNINGS = (
     ".*isinstance.treespec, LeafSpec.*",  # lightning 2.6 on torch 2.13

@@ -93,7 +93,14 @@ def test_option_composes_and_instantiates(command: str, group: str, option: str)
         assert settings.data.source["path"] == settings.data.path
 
 
-@pytest.mark.parametrize("name", sorted(p.stem for p in (CONF / "data").glob("*.yaml")))
+def test_every_data_option_reads_a_source_that_the_listing_knows() -> None:
+    options = sorted(p.stem for p in (CONF / "data").glob("*.yaml"))
+    assert {resolved("train", f"data={o}", "data.path=here").data.name for o in options} == set(
+        SOURCES
+    )
+
+
+@pytest.mark.parametrize("name", sorted(SOURCES))
 def test_the_listing_knows_every_source_by_the_same_name(name: str) -> None:
     entry = SOURCES[name]
     data = resolved("train", f"data={name}", "data.path=here").data

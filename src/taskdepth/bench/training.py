@@ -120,8 +120,9 @@ def _wall_s(command: list[str]) -> float:
 def _side(side: str, work: Path, batch: int) -> dict[str, Any]:
     """Run one side in a new process: neither warms up, or fills the memory of, the other."""
     command = [sys.executable, "-m", "taskdepth.bench.training", side, str(work), str(batch)]
-    offline = os.environ | {"HF_HUB_OFFLINE": "1", "TRL_EXPERIMENTAL_SILENCE": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=offline)
+    # the same for both sides: no hub, and waiting threads that sleep (as train.py sets it)
+    settings = {"HF_HUB_OFFLINE": "1", "GOMP_SPINCOUNT": "20000"} | os.environ
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=settings)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no word"])[-1]
         hint = ": pip install 'taskdepth[bench]'" if "No module named 'trl'" in last else ""

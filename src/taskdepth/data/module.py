@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any
 
 import lightning
+from rich.progress import track
 
 from taskdepth.data.batches import Batching, ScoringBatches, TrainBatches
 from taskdepth.data.mixture import Mixture
@@ -74,7 +75,8 @@ class TaskDataModule(lightning.LightningDataModule):
         n_rows = {spec.name: count(self._source, spec, Split.TRAIN) for spec in specs}
         drawn = self._mixture.draw(n_rows, specs, self._seed)
         rows, dropped = TokenRows(), 0
-        for spec in specs:
+        # a corpus of sixty tasks takes minutes; one task (a control model) is not worth a bar
+        for spec in track(specs, "tokenise", transient=True, disable=len(specs) < 2):
             chosen = pick(self._source.examples(spec.name, Split.TRAIN), drawn[spec.name])
             for row in self._tokeniser.rows(chosen):
                 if row is None:

@@ -88,7 +88,9 @@ def run(config: TrainConfig) -> TrainResult:
     if skipped := {task: len(rows) for task, rows in source.skipped().items()}:
         write_json(directory / "skipped_rows.json", source.skipped())
         trained["skipped_rows"] = skipped
-        console.print(f"{sum(skipped.values())} rows skipped: {directory / 'skipped_rows.json'}")
+        n_rows = sum(skipped.values())
+        rows = "1 row" if n_rows == 1 else f"{n_rows} rows"
+        console.print(f"{rows} skipped: {directory / 'skipped_rows.json'}")
     trained["seconds"] = round(time.perf_counter() - start_s, 3)
     directory.finish(trained)
     console.print(_summary(trained))
