@@ -14,7 +14,7 @@ from typing import Any
 
 import lightning
 from hydra.utils import get_class
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
 from torch import nn
 
 from taskdepth import layers
@@ -184,7 +184,7 @@ def _trainer(
         callbacks=[*between_steps, *callbacks],
         logger=logger,
         enable_checkpointing=any(isinstance(callback, ModelCheckpoint) for callback in callbacks),
-        enable_progress_bar=bool(callbacks),
+        enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
         enable_model_summary=False,
         limit_val_batches=None if can_validate else 0,
         num_sanity_val_steps=0,
