@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from typing import Any
@@ -18,7 +19,7 @@ from taskdepth.data.token_rows import TokenRows
 from taskdepth.data.tokenise import Tokeniser
 from taskdepth.errors import DataError
 from taskdepth.tasks.spec import Source, TaskSpec
-from taskdepth.types import Split
+from taskdepth.types import Example, Split
 
 # room for the answers of an example beside the rows of a training batch
 SCORED_ROWS_PER_EXAMPLE = 4
@@ -30,10 +31,22 @@ class TrainingRows:
 
     rows: TokenRows
     dropped_rows: int  # the target alone does not fit
+    inverted_rows: Mapping[str, int] = field(default_factory=dict)  # by task
 
     def counts(self) -> dict[str, int]:
         """For metrics.json."""
-        return {**self.rows.counts(), "dropped_rows": self.dropped_rows}
+        lost = {
+            "dropped_rows": self.dropped_rows,
+            "inverted_rows": sum(self.inverted_rows.values()),
+        }
+        return {**self.rows.counts(), **lost}
+
+    def counts_by_task(self) -> dict[str, dict[str, int]]:
+        """Task → what was drawn of it; `inverted_rows` are learnt like any other."""
+        return {
+            task: {**counts, "inverted_rows": self.inverted_rows.get(task, 0)}
+            for task, counts in self.rows.counts_by_task().items()
+        }
 
 
 class TaskDataModule(lightning.LightningDataModule):
@@ -75,17 +88,18 @@ class TaskDataModule(lightning.LightningDataModule):
         n_rows = {spec.name: count(self._source, spec, Split.TRAIN) for spec in specs}
         drawn = self._mixture.draw(n_rows, specs, self._seed)
         rows, dropped = TokenRows(), 0
+        inverted: Counter[str] = Counter()
         # a corpus of sixty tasks takes minutes; one task (a control model) is not worth a bar
         for spec in track(specs, "tokenise", transient=True, disable=len(specs) < 2):
             chosen = pick(self._source.examples(spec.name, Split.TRAIN), drawn[spec.name])
-            for row in self._tokeniser.rows(chosen):
+            for row in self._tokeniser.rows(_counted(chosen, inverted)):
                 if row is None:
                     dropped += 1
                 else:
                     rows.append(row)
         if not rows:
             raise DataError("no training row fits data.max_length_tokens")
-        return TrainingRows(rows, dropped)
+        return TrainingRows(rows, dropped, inverted)
 
     @cached_property
     def _validation(self) -> ScoringBatches:
@@ -130,3 +144,9 @@ class PlainTextDataModule(lightning.LightningDataModule):
 
     def val_dataloader(self) -> Any:
         return []
+
+
+def _counted(examples: Iterable[Example], inverted: Counter[str]) -> Iterator[Example]:
+    for example in examples:
+        inverted[example.task] += example.inverted
+        yield example

@@ -38,10 +38,29 @@ def load(source: Source, spec: TaskSpec, split: Split, limit: int | None = None)
     Raises:
         DataError: there is none.
     """
-    examples = list(islice(usable(source.examples(spec.name, split)), limit))
+    return load_and_count(source, spec, split, limit)[0]
+
+
+def load_and_count(
+    source: Source, spec: TaskSpec, split: Split, limit: int | None = None
+) -> tuple[list[Example], int]:
+    """`load`, and how many rows of inverted templates were passed over on the way.
+
+    Raises:
+        DataError: no row is left.
+    """
+    n_inverted = 0
+
+    def seen() -> Iterator[Example]:
+        nonlocal n_inverted
+        for example in source.examples(spec.name, split):
+            n_inverted += example.inverted
+            yield example
+
+    examples = list(islice(usable(seen()), limit))
     if not examples:
         raise DataError(f"task {spec.name} has no {split.value} rows that can be probed")
-    return examples
+    return examples, n_inverted
 
 
 def usable(examples: Iterable[Example]) -> Iterator[Example]:

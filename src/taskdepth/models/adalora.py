@@ -39,7 +39,7 @@ def times(n_steps: int, options: dict[str, Any]) -> dict[str, int]:
 
 
 def penalty(lm: nn.Module) -> Tensor | float:
-    """The orthogonality term of the loss (the paper's equation 4); 0 for any other model.
+    """The orthogonality term of the paper's loss; 0 for any other model.
 
     The mean over all matrices of ‖PᵀP - I‖, as PEFT has it, times `orth_reg_weight`.
     """

@@ -1,7 +1,7 @@
 """Half Fine-Tuning: full tuning in which half of every block stands still, another half each round.
 
 Within each block, half of the modules of each category are frozen: the attention's matrices, the
-feed-forward's matrices, the norms (Hui et al. 2024, arXiv:2404.18466, section 3 and figure 2). Of an odd
+feed-forward's matrices, the norms (Hui et al. 2024, arXiv:2404.18466). Of an odd
 number one more is frozen in every second block. Embeddings, final norm and head always learn. Which half
 it is depends on the seed and the round alone, so that a resumed run goes on as it would have.
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from taskdepth.config import STAGES, ProbeConfig
-from taskdepth.data.rows import load
+from taskdepth.data.rows import load_and_count
 from taskdepth.errors import DataError
 from taskdepth.files import write_json
 from taskdepth.pipelines.comparing import similarity_rows
@@ -38,6 +38,9 @@ TABLE = "layers.parquet"
 SELECTION = "selection.yaml"
 UNDEFINED = "undefined.json"
 FINDINGS = "findings.json"
+ROWS = "rows.json"
+
+RowCounts = dict[str, dict[str, dict[str, int]]]  # task → split → used, inverted
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +62,13 @@ def run(config: ProbeConfig) -> ProbeResult:
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     source = open_source(config.data, config.seed)
     specs = select_tasks(source.specs(), config.tasks)
-    examples = _examples(config, source)
+    counts: RowCounts = {}
+    examples = _examples(config, source, counts)
     _check_rows(config, specs, examples)
     study = Study(config, specs, roster(config, specs), examples)
     reopen = set(config.stages) != set(STAGES)
     directory = RunDirectory(Path(config.paths.run_dir), config, FINDINGS, reopen=reopen)
+    _tell_left_out(directory, counts, source.skipped(), console)
     stages = [stage for stage in STAGES if stage in config.stages]
     if "extract" in stages:
         n_rows = study.extract()
@@ -85,14 +90,34 @@ def run(config: ProbeConfig) -> ProbeResult:
     return ProbeResult(directory.path, _objective(directory), findings)
 
 
-def _examples(config: ProbeConfig, source: Source) -> Any:
+def _examples(config: ProbeConfig, source: Source, counts: RowCounts) -> Any:
+    """The rows of a task's split, read once; `counts` is told how many there are."""
     limits = {Split(name): limit for name, limit in asdict(config.extraction.max_examples).items()}
 
     @cache
     def examples(spec: TaskSpec, split: Split) -> list[Example]:
-        return load(source, spec, split, limits[split])
+        rows, n_inverted = load_and_count(source, spec, split, limits[split])
+        counts.setdefault(spec.name, {})[split] = {"used": len(rows), "inverted": n_inverted}
+        return rows
 
     return examples
+
+
+def _tell_left_out(
+    directory: RunDirectory,
+    counts: RowCounts,
+    skipped: Mapping[str, Sequence[str]],
+    console: Console,
+) -> None:
+    """Which rows take part and which do not, in `rows.json`."""
+    write_json(directory / ROWS, {"tasks": counts, "skipped": skipped})
+    n_inverted = sum(n["inverted"] for splits in counts.values() for n in splits.values())
+    n_skipped = sum(map(len, skipped.values()))
+    if n_inverted or n_skipped:
+        console.print(
+            f"left out: {n_inverted} rows of inverted templates, {n_skipped} that cannot be used "
+            f"({directory / ROWS})"
+        )
 
 
 def _check_rows(config: ProbeConfig, specs: Sequence[TaskSpec], examples: Any) -> None:

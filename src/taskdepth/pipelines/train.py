@@ -336,7 +336,7 @@ def _tasks(
     """Task → its cluster, what was drawn of it, and its scores; `loss` and the like are of validation."""
     if not isinstance(data, TaskDataModule):
         return {}
-    drawn = data.training.rows.counts_by_task()
+    drawn = data.training.counts_by_task()
     return {
         spec.name: {
             "cluster": spec.cluster,
