@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torchmetrics.functional.text import rouge_score, sacre_bleu_score, squad
+from torchmetrics.functional.text import rouge_score, squad
 
+from taskdepth.models.bleu import corpus_bleu
 from taskdepth.tasks.spec import Score
 
 
@@ -31,13 +32,9 @@ def text_scores(answers: Sequence[str], references: Sequence[Sequence[str]]) -> 
     rouge = rouge_score(
         list(answers), [list(r) for r in references], accumulate="best", rouge_keys="rougeL"
     )
-    # sacreBLEU wants as many references for each: the first stands in for those that are missing
-    most = max(map(len, references))
-    padded = [[*right, *[right[0]] * (most - len(right))] for right in references]
-    bleu = sacre_bleu_score(list(answers), padded)
     return {
         Score.EXACT_MATCH: float(found["exact_match"]) / 100,
         Score.F1: float(found["f1"]) / 100,
         Score.ROUGE_L: float(rouge["rougeL_fmeasure"]),
-        Score.BLEU: float(bleu),
+        Score.BLEU: corpus_bleu(answers, references),
     }
