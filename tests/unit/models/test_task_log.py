@@ -138,19 +138,12 @@ def test_accumulated_batches_are_told_once(tiny: LanguageModel, tmp_path: Path) 
 
 
 def test_a_resumed_log_goes_on(tiny: LanguageModel, tmp_path: Path) -> None:
-    """Stopped where a line was due: it is not written again."""
-    path, checkpoint = tmp_path / "log.jsonl", tmp_path / "four.ckpt"
-    _, trainer = small_fit.run(
-        tiny, [TaskLog(path, CLUSTERS)], n_steps=8, stop_at=4, log_every_n_steps=2
-    )
+    """Stopped where a line was due: it is not written again by the next step's first batches."""
+    path, checkpoint = tmp_path / "log.jsonl", tmp_path / "two.ckpt"
+    options = {"n_steps": 4, "accumulated": 3, "log_every_n_steps": 1}
+    _, trainer = small_fit.run(tiny, [TaskLog(path, CLUSTERS)], stop_at=2, **options)
     trainer.save_checkpoint(checkpoint)
     weights = tiny.lm.model.norm.weight.clone()
-    small_fit.run(
-        tiny,
-        [TaskLog(path, CLUSTERS)],
-        n_steps=8,
-        ckpt_path=checkpoint,
-        log_every_n_steps=2,
-    )
-    assert [line["step"] for line in lines(path)] == [2, 4, 6, 8]
+    small_fit.run(tiny, [TaskLog(path, CLUSTERS)], ckpt_path=checkpoint, **options)
+    assert [line["step"] for line in lines(path)] == [1, 2, 3, 4]
     assert not torch.equal(weights, tiny.lm.model.norm.weight)
