@@ -57,12 +57,18 @@ def _target(task: str, i: int) -> str:
     return f"a dog {i}" if task == "echo" else "the cat sleeps in the garden " * (1 + i % 2)
 
 
-def data(tiny: LanguageModel, accumulated: int = 1) -> TaskDataModule:
+def data(tiny: LanguageModel, accumulated: int = 1, unseen: Sequence[str] = ()) -> TaskDataModule:
     """12 batches of 4 rows an epoch, and validation in several batches."""
     tokeniser = Tokeniser(tiny.tokenizer, PromptFormat(), tiny.window_tokens)
     batching = Batching(4, packed=False, accumulated=accumulated)
     return TaskDataModule(
-        Tasks(), list(SPECS.values()), tokeniser, Mixture(), batching=batching, seed=0
+        Tasks(),
+        list(SPECS.values()),
+        tokeniser,
+        Mixture(),
+        batching=batching,
+        seed=0,
+        unseen=unseen,
     )
 
 
@@ -74,6 +80,7 @@ def run(
     n_steps: int = 12,
     stop_at: int | None = None,
     accumulated: int = 1,
+    unseen: Sequence[str] = (),
     ckpt_path: Path | None = None,
     **options: Any,
 ) -> tuple[InstructionTuner, lightning.Trainer]:
@@ -102,7 +109,10 @@ def run(
         accelerator="cpu",
     )
     trainer.fit(
-        tuner, datamodule=data(tiny, accumulated), ckpt_path=ckpt_path, weights_only=bool(ckpt_path)
+        tuner,
+        datamodule=data(tiny, accumulated, unseen),
+        ckpt_path=ckpt_path,
+        weights_only=bool(ckpt_path),
     )
     return tuner, trainer
 

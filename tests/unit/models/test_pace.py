@@ -110,6 +110,15 @@ def test_coba_is_told_the_losses_of_validation_batches_in_turn(
     assert float(tuner.task_weights.sum()) == pytest.approx(3, rel=1e-5)
 
 
+def test_unseen_tasks_have_no_say_in_what_is_trained(tiny: LanguageModel) -> None:
+    seen = Seen()
+    pace = Pace(seen.of(CoBa(3, warmup=2)), every_n_steps=1)
+    small_fit.run(tiny, [pace], balance="coba", n_steps=8, unseen=["echo"])
+    losses = torch.stack(seen.losses)
+    assert losses[:, NAMES.index("echo")].isnan().all()
+    assert (~losses.isnan()).any(dim=0).tolist() == [True, False, True]
+
+
 def test_accumulated_batches_are_one_step(tiny: LanguageModel) -> None:
     seen = Seen()
     pace = Pace(seen.of(SelfPaced(3)), every_n_steps=2)
