@@ -20,7 +20,7 @@ class Pace(Callback):
     """Every `every_n_steps` steps: the tasks' losses to the balancer, its weights to the tuner.
 
     `SelfPaced` looks at the training losses since the last time, `CoBa` at those of the next validation
-    batch; batches are taken in turn, so a task is seen now and then.
+    batch; batches are taken in turn, so a task is seen now and then, and one that is not trained on never.
     """
 
     def __init__(self, balancer: SelfPaced | CoBa, every_n_steps: int = 10) -> None:
@@ -69,7 +69,10 @@ class Pace(Callback):
         losses.update(
             scoring.task_index, targets.by_example(targets.loss)[first], targets.n_tokens[first]
         )
-        return losses.means()
+        unseen = trainer.datamodule.unseen  # type: ignore[attr-defined]
+        is_unseen = torch.tensor([name in unseen for name in tuner.task_names])
+        # what is kept out of training has no say in it
+        return losses.means().masked_fill(is_unseen.to(tuner.device), torch.nan)
 
     def _batch(self, trainer: lightning.Trainer) -> Any:
         batches = trainer.datamodule.val_dataloader()  # type: ignore[attr-defined]

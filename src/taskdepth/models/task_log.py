@@ -36,8 +36,10 @@ class TaskLog(Callback):
         batch_idx: int,
     ) -> None:
         step = trainer.global_step
-        due = step % trainer.log_every_n_steps == 0 or step == trainer.max_steps  # type: ignore[attr-defined]
-        if due and step > self._logged_at_step and isinstance(pl_module, InstructionTuner):
+        if not isinstance(pl_module, InstructionTuner) or step <= self._logged_at_step:
+            return
+        due = step % trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
+        if due or step == pl_module.n_steps:
             self._logged_at_step = step
             self._log(trainer, "train", pl_module.recent)
             pl_module.recent.reset()

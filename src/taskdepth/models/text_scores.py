@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torchmetrics.functional.text import rouge_score, sacre_bleu_score, squad
+import sacrebleu
+from torchmetrics.functional.text import rouge_score, squad
 
 from taskdepth.tasks.spec import Score
 
@@ -31,13 +32,11 @@ def text_scores(answers: Sequence[str], references: Sequence[Sequence[str]]) -> 
     rouge = rouge_score(
         list(answers), [list(r) for r in references], accumulate="best", rouge_keys="rougeL"
     )
-    # sacreBLEU wants as many references for each: the first stands in for those that are missing
-    most = max(map(len, references))
-    padded = [[*right, *[right[0]] * (most - len(right))] for right in references]
-    bleu = sacre_bleu_score(list(answers), padded)
+    most = max(map(len, references))  # sacreBLEU wants the first references of all, then the second
+    streams = [[r[i] if i < len(r) else None for r in references] for i in range(most)]
     return {
         Score.EXACT_MATCH: float(found["exact_match"]) / 100,
         Score.F1: float(found["f1"]) / 100,
         Score.ROUGE_L: float(rouge["rougeL_fmeasure"]),
-        Score.BLEU: float(bleu),
+        Score.BLEU: sacrebleu.corpus_bleu(answers, streams).score / 100,
     }

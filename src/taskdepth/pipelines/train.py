@@ -18,7 +18,7 @@ from taskdepth.config import TrainConfig, instantiate
 from taskdepth.data.batches import Batching
 from taskdepth.data.mixture import Mixture
 from taskdepth.data.module import PlainTextDataModule, TaskDataModule
-from taskdepth.data.rows import check_not_empty
+from taskdepth.data.rows import check_not_empty, load
 from taskdepth.data.tokenise import Tokeniser
 from taskdepth.errors import ConfigError, ModelError
 from taskdepth.files import write_json
@@ -63,9 +63,12 @@ def run(config: TrainConfig) -> TrainResult:
     source = open_source(config.data, config.seed)
     specs = select_tasks(source.specs(), config.tasks)
     unseen = _unseen(config, specs)
-    if config.role != Role.PRETRAINED:
-        for spec in specs:
-            check_not_empty(source, spec, Split.TRAIN)  # told before a model is loaded
+    # told before a model is loaded, and not after hours of training
+    for spec in specs:
+        if config.role != Role.PRETRAINED and spec.name not in unseen:
+            check_not_empty(source, spec, Split.TRAIN)
+        if config.evaluation.enabled:
+            load(source, spec, Split(config.evaluation.split), limit=1)
     selection = (
         LayerSelection.read(Path(config.adapter.blocks_from))
         if config.adapter.blocks_from

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import random
+from collections.abc import Iterator
+
 import pytest
 
 from conftest import tiny_llama
-from taskdepth.data.tokenise import PromptFormat, Tokeniser
+from taskdepth.data.tokenise import ENCODED_TOGETHER_ROWS, PromptFormat, Tokeniser
 from taskdepth.errors import DataError
 from taskdepth.models.loading import LanguageModel
 from taskdepth.types import Example
@@ -87,3 +90,58 @@ def test_a_tokenizers_own_start_token_is_kept_once() -> None:
     cut = Tokeniser(tokenizer, PromptFormat(), 128, 14).row(example("dog " * 40))
     assert cut is not None
     assert cut.input_ids[0] == bos
+
+
+def many(n: int) -> list[Example]:
+    """Prompts of 1 to 9 words, and some targets too long for 24 tokens."""
+    rng = random.Random(0)
+    words = ["film", "dog", "the", "ä", "true", "\n", "  house"]
+    found = []
+    for i in range(n):
+        prompt = " ".join(rng.choices(words, k=rng.randint(1, 9)))
+        found.append(Example(f"t-{i}", "t", prompt, ("good " * (30 if i % 50 == 7 else 1), "bad")))
+    return found
+
+
+def test_many_rows_are_the_rows_one_by_one() -> None:
+    encode = tokeniser(tiny_llama(), max_length=24)
+    examples = many(ENCODED_TOGETHER_ROWS + 89)
+    found = list(encode.rows(iter(examples)))
+    assert found == [encode.row(example) for example in examples]
+    assert [i for i, row in enumerate(found) if row is None] == [*range(7, len(found), 50)]
+    assert any(row is not None and row.n_cut_tokens for row in found)
+    assert list(encode.rows([])) == []
+
+
+def test_rows_are_asked_for_as_they_are_needed(tiny: LanguageModel) -> None:
+    n_read = 0
+
+    def endless() -> Iterator[Example]:
+        nonlocal n_read
+        while True:
+            n_read += 1
+            yield example("A dog")
+
+    assert next(tokeniser(tiny).rows(endless())) is not None
+    assert n_read == ENCODED_TOGETHER_ROWS
+
+
+def test_one_long_row_among_many_is_named(tiny: LanguageModel) -> None:
+    long = Example("t-long", "t", "word " * 99, ("good",))
+    with pytest.raises(DataError, match=r"t-long: \d+ tokens do not fit"):
+        list(tokeniser(tiny).rows([*many(5), long]))
+
+
+def test_a_template_around_the_prompt_is_literal_and_survives_a_cut(tiny: LanguageModel) -> None:
+    dressed = PromptFormat("<u> {prompt} </u>", " = ")
+    assert (dressed.before, dressed.after) == ("<u> ", " </u>")
+    whole = Tokeniser(tiny.tokenizer, dressed, 128).row(example("A dog runs"))
+    assert whole is not None
+    assert tiny.tokenizer.decode(whole.input_ids) == "<u> A dog runs </u> = good<|end|>"
+    long = example("dog " * 40 + "LAST")
+    cut = Tokeniser(tiny.tokenizer, dressed, 128, 30).row(long)
+    assert cut is not None
+    text = tiny.tokenizer.decode(cut.input_ids)
+    assert text.startswith("<u> ")
+    assert text.endswith("LAST </u> = good<|end|>")
+    assert cut.n_tokens == 30
