@@ -475,6 +475,8 @@ def _adapter_problems(config: TrainConfig) -> list[str]:
         found.append("adapter.blocks and adapter.blocks_from need an adapter: adapter=lora")
     if config.role == "control" and adapter.peft is None:
         found.append("control models are adapters on one resident model: adapter=lora")
+    if config.role == "control" and config.mixture.unseen:
+        found.append("mixture.unseen is not for control models: leave those tasks out of tasks")
     if config.role == "control" and config.ckpt_path is not None:
         found.append("control models resume task by task by themselves: leave ckpt_path out")
     if config.role == "pretrained" and (adapter.peft is not None or adapter.method is not None):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taskdepth.bench.row import BenchRow
-from taskdepth.errors import ModelError
+from taskdepth.errors import DataError, ModelError
 
 if TYPE_CHECKING:
     from taskdepth.data.tokenise import TokenisedRow
@@ -157,6 +157,8 @@ def _prepare(work: Path, model: Path | None, data: Path | None, n_rows: int) -> 
     built.tokenizer.save_pretrained(work / "model")
     tokeniser = Tokeniser(built.tokenizer, PromptFormat(), built.window_tokens, 512)
     rows = [row for row in islice(tokeniser.rows(_mixed(source)), 4 * n_rows) if row is not None]
+    if len(rows) < n_rows:
+        raise DataError(f"{len(rows)} rows are not enough for {n_rows}: fewer --steps or --batch")
     picked = [[list(row.input_ids), row.n_prompt_tokens] for row in rows[:n_rows]]
     (work / "rows.json").write_text(json.dumps(picked), encoding="utf-8")
 

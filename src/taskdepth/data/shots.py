@@ -6,7 +6,6 @@ import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import islice
 
 from taskdepth.data.rows import usable
 from taskdepth.data.tokenise import PromptFormat
@@ -15,7 +14,7 @@ from taskdepth.tasks.spec import Source, TaskSpec
 from taskdepth.types import Example, Split
 
 BETWEEN_SHOTS = "\n\n"
-# demonstrations are drawn from this many training rows: a large split is not read whole for them
+# demonstrations are drawn from this many training rows, themselves drawn from all: data sets may be sorted
 POOL_ROWS = 512
 
 
@@ -72,7 +71,15 @@ class FewShotSource:
         return f"{BETWEEN_SHOTS}{self._format.before}".join([*solved, example.prompt])
 
     def _read_pool(self, task: str) -> tuple[Example, ...]:
-        return tuple(islice(usable(self._source.examples(task, Split.TRAIN)), POOL_ROWS))
+        """A uniform sample in one pass (Vitter 1985, algorithm R)."""
+        rng = random.Random(f"{self._seed}/shots/{task}")
+        pool: list[Example] = []
+        for i, example in enumerate(usable(self._source.examples(task, Split.TRAIN))):
+            if i < POOL_ROWS:
+                pool.append(example)
+            elif (place := rng.randrange(i + 1)) < POOL_ROWS:
+                pool[place] = example
+        return tuple(pool)
 
 
 @dataclass(frozen=True, slots=True)

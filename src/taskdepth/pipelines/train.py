@@ -363,6 +363,8 @@ def _log(wandb_run: Any, config: TrainConfig, metrics: dict[str, Any], files: li
         for score, value in scores.items():
             if isinstance(value, float):
                 wandb_run.summary[f"val/{score}/task/{task}"] = value
+        for score, value in scores.get("evaluation", {}).items():
+            wandb_run.summary[f"{config.evaluation.split}/{score}/task/{task}"] = value
     if files:
         tracking.log_artifact(
             wandb_run, f"{config.role}-{config.adapter.name}", "model", files, {"tasks": len(tasks)}
