@@ -2,34 +2,86 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from taskdepth.models.targets import sum_by
+
 
 class Pooling(StrEnum):
     LAST_TOKEN = "last_token"  # the last prompt token: the paper's (arXiv:2410.20008, section 3)
     MEAN = "mean"  # all prompt tokens
+    FIRST_TARGET = "first_target"  # the first target token, read after the prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where in a batch the tokens of `n` prompts are; tokens are numbered along its rows.
+
+    `prompt` are the places of all prompt tokens, `example` the prompt that each belongs to, `last` the
+    last one of each prompt, and `end` the last token of each sequence: the first target token where one
+    was read.
+    """
+
+    prompt: Int[Tensor, " n_tokens"]
+    example: Int[Tensor, " n_tokens"]
+    last: Int[Tensor, " n"]
+    end: Int[Tensor, " n"]
+    n_prompt_tokens: Float[Tensor, " n"]
+
+    @classmethod
+    def of(
+        cls, starts: Sequence[int], prompt_tokens: Sequence[int], tokens: Sequence[int]
+    ) -> Places:
+        """Of sequences that begin at `starts` and have so many `tokens`, the first of them the prompt's.
+
+        >>> Places.of([0, 3], [2, 1], [3, 1]).prompt.tolist()
+        [0, 1, 3]
+        """
+        lengths = torch.tensor(prompt_tokens)
+        begin = torch.tensor(starts)
+        example = torch.arange(len(starts)).repeat_interleave(lengths)
+        within = torch.arange(len(example)) - (lengths.cumsum(0) - lengths)[example]
+        return cls(
+            prompt=begin[example] + within,
+            example=example,
+            last=begin + lengths - 1,
+            end=begin + torch.tensor(tokens) - 1,
+            n_prompt_tokens=lengths.float(),
+        )
+
+    def to(self, device: torch.device) -> Places:
+        return Places(
+            self.prompt.to(device),
+            self.example.to(device),
+            self.last.to(device),
+            self.end.to(device),
+            self.n_prompt_tokens.to(device),
+        )
 
 
 def pool(
-    states: Float[Tensor, "b s d_model"], mask: Int[Tensor, "b s"], pooling: Pooling
-) -> Float[Tensor, "b d_model"]:
-    """One state per row, whichever side the padding is on; `mask` is 1 at true tokens. In float32.
+    states: Float[Tensor, "rows s d_model"], places: Places, pooling: Pooling
+) -> Float[Tensor, "n d_model"]:
+    """One state per prompt, in float32.
 
-    >>> states = torch.arange(6.0).reshape(1, 3, 2)
-    >>> pool(states, torch.tensor([[1, 1, 0]]), Pooling.LAST_TOKEN).tolist()
+    >>> states, places = torch.arange(6.0).reshape(1, 3, 2), Places.of([0], [2], [3])
+    >>> pool(states, places, Pooling.LAST_TOKEN).tolist()
     [[2.0, 3.0]]
-    >>> pool(states, torch.tensor([[1, 1, 0]]), Pooling.MEAN).tolist()
+    >>> pool(states, places, Pooling.MEAN).tolist()
     [[1.0, 2.0]]
     """
+    tokens = states.flatten(0, 1)
     if pooling is Pooling.LAST_TOKEN:
-        position = torch.arange(mask.shape[1], device=mask.device)
-        last = (mask * position).argmax(dim=1)
-        return states[torch.arange(len(last), device=mask.device), last].float()
-    weight = mask.float() / mask.sum(dim=1, keepdim=True)
-    # padding may hold anything, and 0 · inf is NaN: zeros in its place
-    kept = states.float().masked_fill(mask.unsqueeze(-1) == 0, 0.0)
-    return torch.bmm(weight.unsqueeze(1), kept).squeeze(1)
+        return tokens[places.last].float()
+    if pooling is Pooling.FIRST_TARGET:
+        return tokens[places.end].float()
+    if len(places.prompt) < len(tokens):  # padding may hold anything
+        tokens = tokens[places.prompt]
+    sums = sum_by(places.example, tokens.float(), len(places.last))
+    return sums / places.n_prompt_tokens.unsqueeze(1)

@@ -74,9 +74,12 @@ def only_at(lm: nn.Module, positions: Bool[Tensor, "rows s"]) -> Iterator[None]:
         handle.remove()
 
 
-def sum_by(index: Int[Tensor, " k"], values: Float[Tensor, " k"], n: int) -> Float[Tensor, " n"]:
+def sum_by(
+    index: Int[Tensor, " k"], values: Float[Tensor, "k ..."], n: int
+) -> Float[Tensor, "n ..."]:
     """The sum of the `values` that share an `index`."""
-    return torch.zeros(n, device=values.device, dtype=values.dtype).index_add_(0, index, values)
+    start = torch.zeros(n, *values.shape[1:], device=values.device, dtype=values.dtype)
+    return start.index_add_(0, index, values)
 
 
 def min_by(index: Int[Tensor, " k"], values: Float[Tensor, " k"], n: int) -> Float[Tensor, " n"]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import transformers
@@ -11,8 +13,9 @@ from taskdepth import layers
 from taskdepth.activations.extraction import each_depth, extract
 from taskdepth.activations.pooling import Pooling
 from taskdepth.models import adapters
+from taskdepth.models.packing import can_pack
 
-POOLINGS = list(Pooling)
+POOLINGS = [Pooling.LAST_TOKEN, Pooling.MEAN]
 LENGTHS = (3, 11, 1, 7, 20, 2, 2)
 
 
@@ -52,17 +55,62 @@ def from_hugging_face(lm: nn.Module, prompt: list[int]) -> dict[Pooling, Tensor]
 
 @pytest.mark.parametrize("model_type", ["llama", "gemma2", "gpt2", "gpt_neox", "opt"])
 @pytest.mark.parametrize(
-    ("batch_tokens", "side"), [(1, "right"), (30, "left"), (10_000, "right"), (10_000, "left")]
+    ("batch_tokens", "how"),
+    [
+        (1, {"padding_side": "right"}),
+        (30, {"padding_side": "left"}),
+        (10_000, {"padding_side": "right"}),
+        (10_000, {"padding_side": "left"}),
+        (1, {"pack": True}),
+        (30, {"pack": True}),
+        (10_000, {"pack": True}),
+    ],
 )
-def test_every_depth_equals_hidden_states(model_type: str, batch_tokens: int, side: str) -> None:
+def test_every_depth_equals_hidden_states(
+    model_type: str, batch_tokens: int, how: dict[str, Any]
+) -> None:
     lm = small(model_type)
-    found = extract(lm, prompts(), poolings=POOLINGS, batch_tokens=batch_tokens, padding_side=side)
+    if "pack" in how and not can_pack(lm):
+        assert model_type == "gemma2", "the one family here that caps its attention scores"
+        return
+    found = extract(lm, prompts(), poolings=POOLINGS, batch_tokens=batch_tokens, **how)
     for i, prompt in enumerate(prompts()):
         expected = from_hugging_face(lm, prompt)
         for pooling in POOLINGS:
             torch.testing.assert_close(
                 found[pooling][:, i], expected[pooling], rtol=1e-5, atol=1e-5
             )
+
+
+@pytest.mark.parametrize("pack", [False, True])
+@pytest.mark.parametrize("depths", [[0], [2], [3, 1], [4]])
+def test_only_the_wanted_depths_and_nothing_above_them(depths: list[int], pack: bool) -> None:
+    lm = tiny_llama().lm
+    ran: list[int] = []
+    for number, block in enumerate(layers.find_blocks(lm)):
+        block.self_attn.register_forward_hook(lambda *_, number=number: ran.append(number))
+    whole = extract(lm, prompts(), poolings=POOLINGS, pack=pack)
+    ran.clear()
+    found = extract(lm, prompts(), poolings=POOLINGS, depths=depths, pack=pack)
+    assert set(ran) == set(range(max(depths)))
+    for pooling in POOLINGS:
+        assert torch.equal(found[pooling], whole[pooling][depths])
+
+
+@pytest.mark.parametrize("how", [{"pack": True}, {"padding_side": "left"}, {}])
+def test_the_first_target_token_is_read_after_the_prompt(how: dict[str, Any]) -> None:
+    lm = small("llama")
+    targets = [7, 3, 9, 1, 2, 30, 4]
+    poolings = [*POOLINGS, Pooling.FIRST_TARGET]
+    found = extract(lm, prompts(), poolings=poolings, first_targets=targets, batch_tokens=30, **how)
+    plain = extract(lm, prompts(), poolings=POOLINGS)
+    for i, (prompt, target) in enumerate(zip(prompts(), targets, strict=True)):
+        expected = from_hugging_face(lm, [*prompt, target])[Pooling.LAST_TOKEN]
+        torch.testing.assert_close(
+            found[Pooling.FIRST_TARGET][:, i], expected, rtol=1e-5, atol=1e-5
+        )
+    for pooling in POOLINGS:  # what comes after a prompt does not change it
+        torch.testing.assert_close(found[pooling], plain[pooling], rtol=1e-5, atol=1e-5)
 
 
 def test_post_norm_is_hugging_faces_last_hidden_state() -> None:

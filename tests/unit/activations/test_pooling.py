@@ -3,27 +3,38 @@ from __future__ import annotations
 import pytest
 import torch
 
-from taskdepth.activations.pooling import Pooling, pool
+from taskdepth.activations.pooling import Places, Pooling, pool
 
-STATES = torch.arange(24.0).reshape(2, 4, 3)
-RIGHT = torch.tensor([[1, 1, 1, 0], [1, 0, 0, 0]])
-LEFT = torch.tensor([[0, 1, 1, 1], [0, 0, 0, 1]])
+STATES = torch.arange(24.0).reshape(2, 4, 3)  # token t of row r is [12 r + 3 t, …]
+# prompts of 2 and 1 tokens with a target token behind each
+RIGHT = Places.of([0, 4], [2, 1], [3, 2])
+LEFT = Places.of([1, 6], [2, 1], [3, 2])
+PACKED = Places.of([0, 3], [2, 1], [3, 2])
 
 
 @pytest.mark.parametrize(
-    ("mask", "pooling", "expected"),
+    ("places", "pooling", "expected"),
     [
-        (RIGHT, Pooling.LAST_TOKEN, [[6, 7, 8], [12, 13, 14]]),
-        (LEFT, Pooling.LAST_TOKEN, [[9, 10, 11], [21, 22, 23]]),
-        (RIGHT, Pooling.MEAN, [[3, 4, 5], [12, 13, 14]]),
-        (LEFT, Pooling.MEAN, [[6, 7, 8], [21, 22, 23]]),
+        (RIGHT, Pooling.LAST_TOKEN, [[3, 4, 5], [12, 13, 14]]),
+        (LEFT, Pooling.LAST_TOKEN, [[6, 7, 8], [18, 19, 20]]),
+        (RIGHT, Pooling.MEAN, [[1.5, 2.5, 3.5], [12, 13, 14]]),
+        (LEFT, Pooling.MEAN, [[4.5, 5.5, 6.5], [18, 19, 20]]),
+        (RIGHT, Pooling.FIRST_TARGET, [[6, 7, 8], [15, 16, 17]]),
+        (LEFT, Pooling.FIRST_TARGET, [[9, 10, 11], [21, 22, 23]]),
     ],
 )
-def test_pool(mask: torch.Tensor, pooling: Pooling, expected: list[list[int]]) -> None:
-    torch.testing.assert_close(pool(STATES, mask, pooling), torch.tensor(expected).float())
+def test_pool_of_padded_rows(places: Places, pooling: Pooling, expected: list[list[float]]) -> None:
+    torch.testing.assert_close(pool(STATES, places, pooling), torch.tensor(expected).float())
+
+
+@pytest.mark.parametrize("pooling", list(Pooling))
+def test_packed_rows_are_pooled_like_padded_ones(pooling: Pooling) -> None:
+    packed = torch.cat([STATES[0, :3], STATES[1, :2]]).unsqueeze(0)
+    assert torch.equal(pool(packed, PACKED, pooling), pool(STATES, RIGHT, pooling))
 
 
 @pytest.mark.parametrize("pooling", list(Pooling))
 def test_what_padding_holds_does_not_matter(pooling: Pooling) -> None:
-    spoilt = STATES.masked_fill(RIGHT.unsqueeze(-1) == 0, torch.inf)
+    spoilt = STATES.clone()
+    spoilt[0, 3] = spoilt[1, 2:] = torch.inf
     assert torch.equal(pool(spoilt, RIGHT, pooling), pool(STATES, RIGHT, pooling))
