@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from taskdepth.errors import ConfigError, nearest
 
 STAGES = ("extract", "probe", "compare", "select", "report")
-POOLINGS = ("last_token", "mean")
+POOLINGS = ("last_token", "mean", "first_target")
 DTYPES = ("float32", "bfloat16", "float16")
 LOSS_BALANCES = ("token", "example", "task", "self_paced", "coba")
 RATES = ("proportional", "temperature", "uniform", "weights")
@@ -233,7 +233,7 @@ class ExtractionConfig:
 
     poolings: list[str] = field(default_factory=lambda: ["last_token", "mean"])
     max_examples: LimitsConfig = field(default_factory=LimitsConfig)
-    batch_tokens: int = 4096
+    batch_tokens: int | None = None
     dtype: str = "float32"
     padding_side: str = "right"
     final_norm: str = "pre"
@@ -535,7 +535,7 @@ def _probe_problems(config: ProbeConfig) -> list[str]:
         found += [_not_one_of(name, value, list(known)) for value in values if value not in known]
     if not config.probe.l2s or min(config.probe.l2s) <= 0:
         found.append("probe.l2s must be positive numbers")
-    if config.extraction.batch_tokens < 1:
+    if config.extraction.batch_tokens is not None and config.extraction.batch_tokens < 1:
         found.append("extraction.batch_tokens must be at least 1")
     return found
 

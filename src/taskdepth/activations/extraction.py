@@ -15,6 +15,9 @@ from taskdepth.activations.pooling import Places, Pooling, pool
 from taskdepth.data.collate import best_fit_decreasing, pad, token_batches
 from taskdepth.models.packing import packed
 
+# a batch of this many tokens keeps a processor busy without leaving its cache
+BATCH_TOKENS = {"cpu": 1024, "cuda": 16384}
+
 Reduce = Callable[[Tensor], Any]
 
 
@@ -80,7 +83,7 @@ def extract(
     poolings: Sequence[Pooling],
     depths: Sequence[int] | None = None,
     first_targets: Sequence[int] = (),
-    batch_tokens: int = 4096,
+    batch_tokens: int | None = None,
     pack: bool = False,
     padding_side: str = "right",
     final_norm: str = "pre",
@@ -114,7 +117,8 @@ def extract(
         seen = inside.enter_context(each_depth(backbone, reduce, wanted))
         inside.enter_context(_up_to(backbone, max(wanted)))
         inside.enter_context(packed(lm) if pack else nullcontext())
-        for rows in batches.order(batch_tokens):
+        budget = batch_tokens or BATCH_TOKENS.get(device.type, BATCH_TOKENS["cuda"])
+        for rows in batches.order(budget):
             inputs, places = batches.inputs(rows, device)
             try:
                 output = backbone(**inputs, use_cache=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -21,22 +22,26 @@ def main() -> None:
     training = commands.add_parser(
         "training", help="LoRA tuning against TRL's SFTTrainer, and how fast train.py starts"
     )
-    training.add_argument("--json", action="store_true", help="print one JSON object")
-    training.add_argument(
-        "--model",
-        type=Path,
-        help="folder of a causal LM; without it, random weights of SmolLM2-135M's shape",
-    )
-    training.add_argument(
-        "--data", type=Path, help="folder of JSONL tasks; without it, the demo suite"
-    )
     training.add_argument("--steps", type=int, default=10)
     training.add_argument("--batch", type=int, default=16, help="examples per step")
+    extraction = commands.add_parser(
+        "extraction", help="every depth's states, against the way of the paper's authors"
+    )
+    extraction.add_argument("--prompts", type=int, default=72)
+    extraction.add_argument("--theirs", type=int, default=12, help="prompts for the authors' way")
+    for command in (training, extraction):
+        command.add_argument("--json", action="store_true", help="print one JSON object")
+        command.add_argument(
+            "--model",
+            type=Path,
+            help="folder of a causal LM; without it, random weights of SmolLM2-135M's shape",
+        )
+        command.add_argument(
+            "--data", type=Path, help="folder of JSONL tasks; without it, the demo suite"
+        )
     arguments = parser.parse_args()
-    from taskdepth.bench.training import run
-
     try:
-        rows = run(arguments.model, arguments.data, arguments.steps, arguments.batch)
+        rows = _run(arguments)
     except TaskdepthError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
@@ -45,6 +50,19 @@ def main() -> None:
     else:
         Console().print(_table(rows))
     sys.exit(0 if all(row.holds for row in rows) else 2)
+
+
+def _run(arguments: argparse.Namespace) -> list[BenchRow]:
+    # waiting threads that sleep, as train.py and probe.py set it: read when torch is loaded
+    os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+    model, data = arguments.model, arguments.data
+    if arguments.bench == "training":
+        from taskdepth.bench import training
+
+        return training.run(model, data, arguments.steps, arguments.batch)
+    from taskdepth.bench import extraction
+
+    return extraction.run(model, data, arguments.prompts, arguments.theirs)
 
 
 def _table(rows: list[BenchRow]) -> Table:

@@ -17,23 +17,11 @@ from taskdepth.errors import DataError, ModelError
 
 if TYPE_CHECKING:
     from taskdepth.data.tokenise import TokenisedRow
-    from taskdepth.tasks.spec import Source
 
 GOAL = 4.0
 LOSS_TOLERANCE = 0.01
 HELP_LIMIT_S = 2.5
 FIRST_STEP_LIMIT_S = 15.0
-# SmolLM2-135M
-SHAPE = {
-    "num_hidden_layers": 30,
-    "hidden_size": 576,
-    "intermediate_size": 1536,
-    "num_attention_heads": 9,
-    "num_key_value_heads": 3,
-    "max_position_embeddings": 2048,
-    "tie_word_embeddings": True,
-}
-VOCABULARY = 49152
 
 
 def run(model: Path | None, data: Path | None, n_steps: int, batch: int) -> list[BenchRow]:
@@ -134,53 +122,21 @@ def _side(side: str, work: Path, batch: int) -> dict[str, Any]:
 def _prepare(work: Path, model: Path | None, data: Path | None, n_rows: int) -> None:
     """The model and the token rows that both sides read."""
     import torch
-    import transformers
 
+    from taskdepth.bench.model import MAX_LENGTH_TOKENS, bench_model, bench_source, in_turn
     from taskdepth.data.tokenise import PromptFormat, Tokeniser
-    from taskdepth.models import loading
-    from taskdepth.tasks.demo import DemoSource
-    from taskdepth.tasks.folder import FolderSource
+    from taskdepth.types import Split
 
-    transformers.utils.logging.set_verbosity_error()
-    source: Source = DemoSource() if data is None else FolderSource(data)
-    if model is None:
-        torch.manual_seed(0)
-        tokenizer = loading.build(transformers.LlamaConfig(**SHAPE), _texts(source), 4096).tokenizer
-        config = transformers.LlamaConfig(
-            **SHAPE, vocab_size=VOCABULARY, eos_token_id=tokenizer.eos_token_id
-        )
-        lm: Any = transformers.AutoModelForCausalLM.from_config(config)
-        built = loading.LanguageModel(lm, tokenizer, None)
-    else:
-        built = loading.load(loading.local_folder(str(model)))
-    built.lm.to(torch.bfloat16).save_pretrained(work / "model")
-    built.tokenizer.save_pretrained(work / "model")
-    tokeniser = Tokeniser(built.tokenizer, PromptFormat(), built.window_tokens, 512)
-    rows = [row for row in islice(tokeniser.rows(_mixed(source)), 4 * n_rows) if row is not None]
+    lm, tokenizer = bench_model(model, data, torch.bfloat16)
+    lm.save_pretrained(work / "model")
+    tokenizer.save_pretrained(work / "model")
+    tokeniser = Tokeniser(tokenizer, PromptFormat(), MAX_LENGTH_TOKENS, MAX_LENGTH_TOKENS)
+    examples = islice(in_turn(bench_source(data), Split.TRAIN), 4 * n_rows)
+    rows = [row for row in tokeniser.rows(examples) if row is not None]
     if len(rows) < n_rows:
         raise DataError(f"{len(rows)} rows are not enough for {n_rows}: fewer --steps or --batch")
     picked = [[list(row.input_ids), row.n_prompt_tokens] for row in rows[:n_rows]]
     (work / "rows.json").write_text(json.dumps(picked), encoding="utf-8")
-
-
-def _texts(source: Source) -> list[str]:
-    from taskdepth.types import Split
-
-    return list(source.plain_text(Split.TRAIN))
-
-
-def _mixed(source: Source) -> Any:
-    """Training rows of all tasks in turn, as a shuffled mixture has them."""
-    from taskdepth.types import Split
-
-    tasks = [iter(source.examples(name, Split.TRAIN)) for name in source.specs()]
-    while tasks:
-        for rows in list(tasks):
-            row = next(rows, None)
-            if row is None:
-                tasks.remove(rows)
-            else:
-                yield row
 
 
 def _tuned(work: Path) -> Any:

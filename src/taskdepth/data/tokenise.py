@@ -110,6 +110,11 @@ class Tokeniser:
         prompt_ids = (*self._start, *self._encode(self._dressed(example)))
         return self._fit(example, prompt_ids, (*self._encode(text), *self._end))
 
+    def first_target(self, example: Example) -> int:
+        """The token that comes first after the prompt when the example is learnt."""
+        text = self.format.target_prefix + example.target
+        return int((*self._encode(text), *self._end)[0])
+
     def rows(self, examples: Iterable[Example]) -> Iterator[TokenisedRow | None]:
         """`row` of each example, many at a time: fast tokenizers work on a batch in parallel.
 

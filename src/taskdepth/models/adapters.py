@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from peft import PeftConfig, PeftModel, PolyConfig, get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer, check_target_module_exists
 from torch import nn
@@ -189,6 +191,34 @@ def loaded(lm: PreTrainedModel, folder: Path) -> Iterator[PeftModel]:
         yield model.eval()
     finally:
         detach(model)
+
+
+@contextmanager
+def merged(model: PeftModel) -> Iterator[None]:
+    """Inside, the adapter's weights are added to those of the base model, so that a forward pass costs what the
+    base model's does; afterwards the base model's weights are what they were, bit for bit.
+
+    Only in float32: sums in half precision would round most of an adapter away. An adapter that PEFT cannot add
+    (Poly) stays beside the base model.
+    """
+    found = [m for m in model.modules() if isinstance(m, BaseTunerLayer) and hasattr(m, "unmerge")]
+    weights = {id(m): m.get_base_layer().weight for m in found}
+    if not found or any(weight.dtype != torch.float32 for weight in weights.values()):
+        yield
+        return
+    kept = {key: weight.detach().clone() for key, weight in weights.items()}
+    try:
+        # what cannot be added works as well beside the base model, only slower
+        with suppress(NotImplementedError, AttributeError, ValueError):
+            model.merge_adapter()
+        yield
+    finally:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Unmerge result can be inaccurate")
+            for module in found:
+                if module.merged:
+                    module.unmerge()
+                weights[id(module)].copy_(kept[id(module)])  # unmerging leaves rounding behind
 
 
 def detach(model: PeftModel) -> PreTrainedModel:

@@ -21,6 +21,7 @@ from taskdepth.config import DataConfig, ProbeConfig
 from taskdepth.data.tokenise import Tokeniser
 from taskdepth.errors import ModelError
 from taskdepth.models import adapters, loading, routing
+from taskdepth.models.packing import can_pack
 from taskdepth.models.reference import refer, refer_controls
 from taskdepth.pipelines.sources import prompt_format
 from taskdepth.tasks.spec import TaskSpec
@@ -84,6 +85,7 @@ class Unit:
     base: Path
     example_ids: tuple[str, ...]
     prompts: tuple[tuple[int, ...], ...]
+    first_targets: tuple[int, ...]  # empty unless they are read
     task: str
     split: Split
     key: str
@@ -107,6 +109,7 @@ class Study:
         self._folder_of = cache(lambda path: loading.local_folder(path, config.models.revision))
         self._hash_of = cache(hash_of_files)
         self._tokeniser_of = cache(self._tokeniser)
+        self._pack = False  # until the model is there and has been tried
         self._check_blocks()
         self._units = {
             (ref, spec.name, split): self._unit(ref, spec, split, examples)
@@ -153,6 +156,7 @@ class Study:
                     trust_remote_code=self._config.models.trust_remote_code,
                 )
                 model.lm.to(_device(self._config.extraction.accelerator))
+                self._pack = can_pack(model.lm)
                 for ref, units in by_model.items():
                     progress.update(bar, what=ref.name)
                     wearing: Any = (
@@ -160,7 +164,8 @@ class Study:
                         if ref.adapter is not None
                         else nullcontext(model.lm)
                     )
-                    with wearing as lm:
+                    merging = adapters.merged if ref.adapter is not None else nullcontext
+                    with wearing as lm, merging(lm):
                         for unit in units:
                             with routing.routed(lm, unit.task):
                                 self._extract(lm, unit, lambda rows: progress.advance(bar, rows))
@@ -173,7 +178,9 @@ class Study:
             lm,
             unit.prompts,
             poolings=self._poolings,
+            first_targets=unit.first_targets,
             batch_tokens=settings.batch_tokens,
+            pack=self._pack,
             padding_side=settings.padding_side,
             final_norm=settings.final_norm,
             advance=advance,
@@ -196,15 +203,19 @@ class Study:
         ids = tuple(example.example_id for example in rows)
         tokeniser = self._tokeniser_of(base)
         prompts = tuple(tokeniser.prompt(example).input_ids for example in rows)
+        first_targets: tuple[int, ...] = ()
+        if Pooling.FIRST_TARGET in self._poolings:
+            first_targets = tuple(tokeniser.first_target(example) for example in rows)
+        read = tuple((*prompt, *first_targets[i : i + 1]) for i, prompt in enumerate(prompts))
         key = key_of(
             self._hash_of(base) if ref.adapter is None else self._hash_of(base, ref.adapter),
             ids,
-            prompts,
+            read,
             poolings=self._poolings,
             dtype=self._config.extraction.dtype,
             final_norm=self._config.extraction.final_norm,
         )
-        return Unit(ref, base, ids, prompts, spec.name, split, key)
+        return Unit(ref, base, ids, prompts, first_targets, spec.name, split, key)
 
     def _splits(self, ref: ModelRef) -> list[Split]:
         """Control models are compared only, the others probed too."""

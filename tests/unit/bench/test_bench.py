@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from taskdepth.bench import __main__ as command
-from taskdepth.bench import row, training
+from taskdepth.bench import model, row, training
 from taskdepth.bench.row import BenchRow
 from taskdepth.errors import ModelError
 from taskdepth.tasks.spec import Kind, TaskSpec
@@ -137,7 +137,7 @@ class Uneven:
 
 
 def test_rows_of_all_tasks_in_turn() -> None:
-    found = [example.example_id for example in training._mixed(Uneven())]
+    found = [example.example_id for example in model.in_turn(Uneven(), Split.TRAIN)]
     assert found == ["a0", "b0", "c0", "b1", "c1", "b2", "b3"]
 
 
@@ -145,7 +145,7 @@ def test_a_mixture_of_the_demo_has_every_task() -> None:
     from taskdepth.tasks.demo import DemoSource
 
     source = DemoSource()
-    first = islice(training._mixed(source), 2 * len(source.specs()))
+    first = islice(model.in_turn(source, Split.TRAIN), 2 * len(source.specs()))
     assert Counter(example.task for example in first) == dict.fromkeys(source.specs(), 2)
 
 

@@ -153,6 +153,32 @@ def test_all_blocks_and_one_adapter_after_another(method: str) -> None:
         assert same(model.lm, before)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_merged_it_computes_the_same_and_leaves_no_trace(method: str) -> None:
+    model = tiny_llama()
+    before, untuned = weights(model.lm), logits(model.lm)
+    lm, _ = trained(settings(method), model, [1, 2])
+    beside = logits(lm)
+    with adapters.merged(lm):
+        torch.testing.assert_close(logits(lm), beside, rtol=1e-4, atol=1e-5)
+        now = {name.replace(".base_layer", ""): p for name, p in model.lm.named_parameters()}
+        changed = any(not torch.equal(now[name], p) for name, p in before.items())
+        assert changed == (method not in ("poly", "mhr")), "PEFT can add all but routed adapters"
+    assert torch.equal(logits(lm), beside)
+    adapters.detach(lm)
+    assert same(model.lm, before)
+    assert torch.equal(logits(model.lm), untuned)
+
+
+def test_half_precision_is_not_merged() -> None:
+    model = tiny_llama()
+    model.lm.bfloat16()
+    lm, _ = adapted(settings("lora"), model, None)
+    kept = weights(lm)
+    with adapters.merged(lm):
+        assert same(lm, kept)
+
+
 @pytest.mark.parametrize("method", ["pissa", "corda"])
 def test_beside_the_base_model_it_is_peft_s_own(method: str) -> None:
     """The same function and the same gradients as PEFT's residual form, which rewrites the base."""

@@ -1,0 +1,186 @@
+"""Extraction: beside the way of the paper's authors, a bare forward pass, and the matrix-multiply rate."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from peft import LoraConfig
+from torch import Tensor
+
+from taskdepth import layers
+from taskdepth.activations.extraction import BATCH_TOKENS, extract
+from taskdepth.activations.pooling import Pooling
+from taskdepth.bench.model import bench_model, bench_prompts
+from taskdepth.bench.row import BenchRow
+from taskdepth.data.collate import best_fit_decreasing
+from taskdepth.models import adapters
+from taskdepth.models.packing import packed
+
+POOLINGS = (Pooling.LAST_TOKEN, Pooling.MEAN)
+NEW_TOKENS = 32  # what the authors' script generates after each prompt
+N_REPEATS = 3
+# relative distance of our bf16 states from their float32 ones that still counts as the same
+BF16_TOLERANCE = 0.05
+
+
+def run(model: Path | None, data: Path | None, n_prompts: int, n_theirs: int) -> list[BenchRow]:
+    """Every comparison, on `n_prompts` real prompts; the authors' way on the first `n_theirs` of them."""
+    exact, tokenizer = bench_model(model, data, torch.float32)
+    prompts = bench_prompts(tokenizer, data, n_prompts)
+    found = [_share(exact, prompts, 0.75), _capture(exact, prompts), _three_models(exact, prompts)]
+    half, _ = bench_model(model, data, torch.bfloat16)
+    found.insert(1, _share(half, prompts, 0.55))
+    return [*_against_the_authors(exact, half, tokenizer, prompts[:n_theirs]), *found]
+
+
+def _against_the_authors(
+    exact: Any, half: Any, tokenizer: Any, prompts: Sequence[Sequence[int]]
+) -> list[BenchRow]:
+    with tempfile.TemporaryDirectory() as folder:
+        states: list[Tensor] = []
+        forward_s = _wall_s(lambda: states.extend(_authors(exact, prompts, Path(folder))))
+        generate_s = _wall_s(lambda: _generate(exact, tokenizer, prompts))
+    _ours(half, prompts[:4])  # what the first call compiles is not counted
+    ours: list[Tensor] = []
+    ours_s = _wall_s(lambda: ours.append(_ours(half, prompts)[Pooling.LAST_TOKEN]))
+    theirs = torch.stack(states, dim=1)[:-1]  # their last depth is after the norm, ours before it
+    apart = float((ours[0][:-1] - theirs).norm() / theirs.norm())
+    both = ("the authors' way, with generate", forward_s + generate_s, 25.0)
+    alone = ("the authors' way, without generate", forward_s, 5.0)
+    return [
+        BenchRow(
+            f"extraction, {len(prompts) / ours_s:.1f} : {len(prompts) / theirs_s:.2f} prompts/s",
+            against,
+            ratio=theirs_s / ours_s,
+            goal=goal,
+            ours_s=ours_s,
+            theirs_s=theirs_s,
+            agreement=apart,
+            agrees=apart <= BF16_TOLERANCE,
+        )
+        for against, theirs_s, goal in (both, alone)
+    ]
+
+
+@torch.no_grad()
+def _authors(lm: Any, prompts: Sequence[Sequence[int]], folder: Path) -> list[Tensor]:
+    """One prompt at a time, all hidden states of all tokens, one file per depth and prompt."""
+    last = []
+    for i, prompt in enumerate(prompts):
+        states = lm(torch.tensor([prompt]), output_hidden_states=True).hidden_states
+        for depth, state in enumerate(states):
+            np.save(folder / f"{i}-{depth}.npy", state[0, -1].numpy())
+        last.append(torch.stack([state[0, -1] for state in states]))
+    return last
+
+
+@torch.no_grad()
+def _generate(lm: Any, tokenizer: Any, prompts: Sequence[Sequence[int]]) -> None:
+    for prompt in prompts:
+        ids = torch.tensor([prompt])
+        lm.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=NEW_TOKENS,
+            do_sample=False,
+            pad_token_id=tokenizer.eos_token_id,
+        )
+
+
+def _ours(lm: Any, prompts: Sequence[Sequence[int]]) -> Any:
+    return extract(lm, prompts, poolings=POOLINGS, batch_tokens=BATCH_TOKENS["cpu"], pack=True)
+
+
+@torch.inference_mode()
+def _bare(lm: Any, prompts: Sequence[Sequence[int]]) -> None:
+    """The backbone on the same batches, and nothing kept."""
+    with packed(lm):
+        for rows in best_fit_decreasing([len(p) for p in prompts], BATCH_TOKENS["cpu"]):
+            lengths = tuple(len(prompts[i]) for i in rows)
+            lm.base_model(
+                input_ids=torch.tensor([[token for i in rows for token in prompts[i]]]),
+                position_ids=torch.cat([torch.arange(n) for n in lengths]).unsqueeze(0),
+                lengths_tokens=lengths,
+                use_cache=False,
+            )
+
+
+def _capture(lm: Any, prompts: Sequence[Sequence[int]]) -> BenchRow:
+    ours_s, bare_s = _in_turn(lambda: _ours(lm, prompts), lambda: _bare(lm, prompts))
+    return BenchRow(
+        "extraction, float32", "a bare forward pass", bare_s / ours_s, 1 / 1.05, ours_s, bare_s
+    )
+
+
+def _three_models(lm: Any, prompts: Sequence[Sequence[int]]) -> BenchRow:
+    """Pre-trained, experimental and control states of the same prompts, on one resident model."""
+    with tempfile.TemporaryDirectory() as folder:
+        tuned = [Path(folder) / name for name in ("experimental", "control")]
+        for adapter in tuned:
+            lora = LoraConfig(task_type="CAUSAL_LM", r=8, target_modules="all-linear")
+            wrapped = adapters.attach(lm, lora, None)
+            adapters.save(wrapped, adapter)
+            adapters.detach(wrapped)
+
+        def ours() -> None:
+            _ours(lm, prompts)
+            for adapter in tuned:
+                with adapters.loaded(lm, adapter) as wearing, adapters.merged(wearing):
+                    _ours(wearing, prompts)
+
+        ours_s, bare_s = _in_turn(ours, lambda: _bare(lm, prompts))
+    return BenchRow(
+        "three models, float32",
+        "3.1 bare forward passes",
+        3.1 * bare_s / ours_s,
+        1.0,
+        ours_s,
+        3.1 * bare_s,
+    )
+
+
+def _share(lm: Any, prompts: Sequence[Sequence[int]], goal: float) -> BenchRow:
+    """What the blocks cannot do without, over the rate of a large product of the same dtype."""
+    _ours(lm, prompts[:4])
+    seconds, product_s = _in_turn(lambda: _ours(lm, prompts), lambda: _product(lm.dtype))
+    rate = PRODUCT_FLOPS / product_s
+    weights = sum(p.numel() for p in layers.find_blocks(lm).parameters() if p.ndim == 2)
+    width, n_blocks = lm.config.hidden_size, layers.n_blocks(lm)
+    attention = sum(2 * len(prompt) ** 2 * width * n_blocks for prompt in prompts)  # causal: half
+    flops = 2 * weights * sum(map(len, prompts)) + attention
+    name = str(lm.dtype).removeprefix("torch.")
+    return BenchRow(
+        f"extraction, {name}: share of the matrix-multiply rate",
+        f"{rate / 1e9:.0f} GFLOP/s in this run",
+        flops / seconds / rate,
+        goal,
+        seconds,
+        flops / rate,
+    )
+
+
+PRODUCT_SIZE = 2048
+PRODUCT_FLOPS = 2 * PRODUCT_SIZE**3
+
+
+def _product(dtype: torch.dtype) -> None:
+    a = torch.ones(PRODUCT_SIZE, PRODUCT_SIZE, dtype=dtype)
+    a @ a
+
+
+def _in_turn(ours: Callable[[], object], theirs: Callable[[], object]) -> tuple[float, float]:
+    """The best wall time of each, both run by turns: what else the machine does befalls both."""
+    times = [(_wall_s(ours), _wall_s(theirs)) for _ in range(N_REPEATS)]
+    return min(a for a, _ in times), min(b for _, b in times)
+
+
+def _wall_s(work: Callable[[], object]) -> float:
+    start_s = time.perf_counter()
+    work()
+    return time.perf_counter() - start_s
