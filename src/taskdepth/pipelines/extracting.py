@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -15,8 +16,10 @@ import yaml
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from taskdepth.activations.extraction import extract
+from taskdepth.activations.key import hash_of_files, key_of
 from taskdepth.activations.pooling import Pooling
-from taskdepth.activations.store import Activations, ActivationStore, hash_of_files, key_of
+from taskdepth.activations.store import ActivationStore
+from taskdepth.activations.stored import Activations
 from taskdepth.config import DataConfig, ProbeConfig
 from taskdepth.data.tokenise import Tokeniser
 from taskdepth.errors import ModelError
@@ -169,15 +172,6 @@ class Study:
 
     def _extract(self, lm: Any, unit: Unit, advance: Callable[[int], object]) -> None:
         settings = self._config.extraction
-        states = extract(
-            lm,
-            unit.prompts,
-            poolings=self._poolings,
-            batch_tokens=settings.batch_tokens,
-            padding_side=settings.padding_side,
-            final_norm=settings.final_norm,
-            advance=advance,
-        )
         about = {
             "model": unit.model.name,
             "role": str(unit.model.role),
@@ -186,7 +180,22 @@ class Study:
             "norm": settings.final_norm,
             "dtype": settings.dtype,
         }
-        self._store.write(unit.key, Activations(unit.example_ids, states), about)
+        recording = self._store.record(unit.key, unit.example_ids, about)
+        for line in recording.damaged:
+            print(f"extracted again: {line}", file=sys.stderr)
+        advance(len(unit.prompts) - sum(map(len, recording.missing)))
+        for rows in recording.missing:
+            states = extract(
+                lm,
+                unit.prompts[rows.start : rows.stop],
+                poolings=self._poolings,
+                batch_tokens=settings.batch_tokens,
+                padding_side=settings.padding_side,
+                final_norm=settings.final_norm,
+                advance=advance,
+            )
+            recording.write(rows, states)
+        recording.finish()
 
     def _unit(self, ref: ModelRef, spec: TaskSpec, split: Split, examples: ExamplesOf) -> Unit:
         base = self._folder_of(ref.path)
