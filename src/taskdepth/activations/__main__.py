@@ -1,6 +1,6 @@
-"""Look after extracted states: `python -m taskdepth.activations {ls,verify,rm} [KEY …]`.
+"""Look after extracted states: `python -m taskdepth.activations ls | verify | rm [KEY …]`.
 
-A key may be cut short, as long as it is the only one that begins so.
+A key may be cut short; `rm` wants as much of it as only one key begins with.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
-from rich.filesize import decimal
 
 from taskdepth import config
 from taskdepth.activations import listing
@@ -28,8 +27,7 @@ def main() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    about = __doc__.partition("\n")[0]
-    parser = argparse.ArgumentParser(prog="python -m taskdepth.activations", description=about)
+    parser = argparse.ArgumentParser(prog="python -m taskdepth.activations", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="{ls,verify,rm}")
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--root", type=Path, help="the store: outputs/activations unless given")
@@ -51,15 +49,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _entries(options: argparse.Namespace) -> list[Entry]:
+def _entries(options: argparse.Namespace, *, unique: bool = False) -> list[Entry]:
     root = options.root or config.root_dir() / "outputs" / "activations"
     if not root.is_dir():
         raise ResultsError(f"there is no store in {root}: name one with --root")
-    return chosen(entries(root), options.keys)
+    return chosen(entries(root), options.keys, unique=unique)
 
 
 def _list(options: argparse.Namespace) -> None:
-    Console(highlight=False).print(listing.table(_entries(options)))
+    Console(highlight=False).print(listing.tables(_entries(options)))
 
 
 def _verify(options: argparse.Namespace) -> None:
@@ -83,10 +81,10 @@ def _remove(options: argparse.Namespace) -> None:
         raise ResultsError("say what to remove: keys, --partial or --all")
     doomed = [
         entry
-        for entry in _entries(options)
+        for entry in _entries(options, unique=True)
         if not options.partial or entry.condition is Condition.PARTIAL
     ]
-    what = f"{len(doomed)} keys, {decimal(sum(entry.size_bytes for entry in doomed))}"
+    what = listing.counted(doomed)
     if doomed and not options.yes and not _agreed(f"remove {what}?"):
         raise ResultsError("nothing was removed: --yes does it without asking")
     for entry in doomed:

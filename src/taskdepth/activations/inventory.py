@@ -73,25 +73,19 @@ def entries(root: Path) -> list[Entry]:
     return [_entry(path) for path in sorted(folders) if path.name.startswith(path.parent.name)]
 
 
-def chosen(all_entries: Sequence[Entry], prefixes: Sequence[str]) -> list[Entry]:
-    """The entries that are meant by the beginnings of their keys; all of them when none is given.
+def chosen(found: Sequence[Entry], prefixes: Sequence[str], *, unique: bool = False) -> list[Entry]:
+    """The entries whose keys begin with one of `prefixes`; all of them when none is given.
 
     Raises:
-        ResultsError: a prefix means no key, or several.
+        ResultsError: no key begins so; or several do, where each prefix has to be `unique`.
     """
-    if not prefixes:
-        return list(all_entries)
-    found = {}
     for prefix in prefixes:
-        matching = [entry for entry in all_entries if entry.key.startswith(prefix)]
-        if not matching:
-            raise ResultsError(
-                f"no key begins with {prefix!r}: see python -m taskdepth.activations ls"
-            )
-        if len(matching) > 1:
-            raise ResultsError(f"{len(matching)} keys begin with {prefix!r}: give more of it")
-        found[matching[0].key] = matching[0]
-    return list(found.values())
+        n_matching = sum(entry.key.startswith(prefix) for entry in found)
+        if n_matching == 0:
+            raise ResultsError(f"no key begins with {prefix!r}: `ls` shows them all")
+        if n_matching > 1 and unique:
+            raise ResultsError(f"{n_matching} keys begin with {prefix!r}: give more of it")
+    return [e for e in found if not prefixes or e.key.startswith(tuple(prefixes))]
 
 
 def _entry(folder: Path) -> Entry:

@@ -6,7 +6,7 @@ import errno
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -119,9 +119,7 @@ class Recording:
 
     def _find(self) -> tuple[str, ...]:
         """Find the shards that are whole; what is damaged is said, and the folder unfinished again."""
-        for path in self._folder.glob(PARTIALS):
-            if time.time() - path.stat().st_mtime > STALE_SECONDS:
-                path.unlink(missing_ok=True)
+        self._remove_stale()
         kept, damaged = self._manifest()
         names = map(shard.record_name_of, range(len(self._ranges)))
         records = kept.shards if kept else [shard.read_record(self._folder / n) for n in names]
@@ -139,6 +137,12 @@ class Recording:
         if damaged:
             (self._folder / manifest.NAME).unlink(missing_ok=True)
         return tuple(damaged)
+
+    def _remove_stale(self) -> None:
+        for path in self._folder.glob(PARTIALS):
+            with suppress(FileNotFoundError):  # its writer was alive after all, and is done
+                if time.time() - path.stat().st_mtime > STALE_SECONDS:
+                    path.unlink()
 
     def _manifest(self) -> tuple[Manifest | None, list[str]]:
         """The manifest of these very rows, or what is wrong with the one that is there."""

@@ -122,13 +122,11 @@ def save(tensors: Mapping[str, Tensor], path: Path) -> tuple[int, str]:
         }
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # so that the tensors are aligned
+    parts: list[bytes | memoryview] = [len(text).to_bytes(8, "little"), text]
+    parts += [t.reshape(-1).view(torch.uint8).numpy().data for t in tensors.values()]
     digest = hashlib.blake2b(digest_size=32)
     with path.open("wb") as handle:
-        for part in (
-            len(text).to_bytes(8, "little"),
-            text,
-            *(memoryview(t.reshape(-1).view(torch.uint8).numpy()) for t in tensors.values()),
-        ):
+        for part in parts:
             digest.update(part)
             handle.write(part)
         return handle.tell(), digest.hexdigest()

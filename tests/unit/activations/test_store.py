@@ -136,3 +136,21 @@ def test_impossible_settings_are_refused(tmp_path: Path) -> None:
         ActivationStore(tmp_path, dtype="int8")
     with pytest.raises(ConfigError, match="at least one row"):
         ActivationStore(tmp_path, shard_rows=0)
+
+
+def resident_bytes() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * int(next(line.split()[1] for line in lines if line.startswith("VmRSS")))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux only")
+def test_one_depth_does_not_load_the_others(tmp_path: Path) -> None:
+    store = ActivationStore(tmp_path)
+    recording = store.record(KEY, [str(i) for i in range(256)], {})
+    recording.write(range(256), {Pooling.MEAN: torch.ones(64, 256, 1024)})  # 64 MB
+    recording.finish()
+    before = resident_bytes()
+    one = store.open(KEY).states(Pooling.MEAN, [40])
+    everything = store.read(KEY).states[Pooling.MEAN]  # only mapped as yet
+    assert float(everything[3].sum() + one.sum()) == 2 * 256 * 1024
+    assert resident_bytes() - before < 16e6
