@@ -19,6 +19,7 @@ with install_import_hook(
     "beartype.beartype",
 ):
     import taskdepth.activations.extraction
+    import taskdepth.activations.store
     import taskdepth.data.batches
     import taskdepth.models.tuner
     import taskdepth.probing

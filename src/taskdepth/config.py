@@ -235,6 +235,7 @@ class ExtractionConfig:
     max_examples: LimitsConfig = field(default_factory=LimitsConfig)
     batch_tokens: int | None = None
     dtype: str = "float32"
+    store_dtype: str = "float32"
     padding_side: str = "right"
     final_norm: str = "pre"
     accelerator: str = "auto"
@@ -528,6 +529,7 @@ def _probe_problems(config: ProbeConfig) -> list[str]:
         ("probe.targets", config.probe.targets, PROBE_TARGETS),
         ("similarity.splits", config.similarity.splits, ("train", "validation", "test")),
         ("extraction.dtype", [config.extraction.dtype], DTYPES),
+        ("extraction.store_dtype", [config.extraction.store_dtype], DTYPES),
         ("extraction.padding_side", [config.extraction.padding_side], ("left", "right")),
         ("extraction.final_norm", [config.extraction.final_norm], ("pre", "post")),
     ]

@@ -128,7 +128,7 @@ def test_control_models_are_one_per_task_with_a_list(study: Path, place: Path) -
 def states(place: Path, role: str, task: str) -> torch.Tensor:
     store = ActivationStore(place / "outputs" / "activations")
     for manifest in (place / "outputs" / "activations").rglob("manifest.json"):
-        about = json.loads(manifest.read_text())
+        about = json.loads(manifest.read_text())["about"]
         if (about["role"], about["task"], about["split"]) == (role, task, "test"):
             return store.read(manifest.parent.name).states[Pooling.LAST_TOKEN]
     raise AssertionError(f"no states of {role}, {task}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -15,8 +16,10 @@ import yaml
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from taskdepth.activations.extraction import extract
+from taskdepth.activations.key import hash_of_files, key_of
 from taskdepth.activations.pooling import Pooling
-from taskdepth.activations.store import Activations, ActivationStore, hash_of_files, key_of
+from taskdepth.activations.store import ActivationStore
+from taskdepth.activations.stored import Activations
 from taskdepth.config import DataConfig, ProbeConfig
 from taskdepth.data.tokenise import Tokeniser
 from taskdepth.errors import ModelError
@@ -105,7 +108,9 @@ class Study:
         self.models = models
         self._config = config
         self._poolings = [Pooling(name) for name in config.extraction.poolings]
-        self._store = ActivationStore(Path(config.paths.activations))
+        self._store = ActivationStore(
+            Path(config.paths.activations), dtype=config.extraction.store_dtype
+        )
         self._folder_of = cache(lambda path: loading.local_folder(path, config.models.revision))
         self._hash_of = cache(hash_of_files)
         self._tokeniser_of = cache(self._tokeniser)
@@ -174,17 +179,6 @@ class Study:
 
     def _extract(self, lm: Any, unit: Unit, advance: Callable[[int], object]) -> None:
         settings = self._config.extraction
-        states = extract(
-            lm,
-            unit.prompts,
-            poolings=self._poolings,
-            first_targets=unit.first_targets,
-            batch_tokens=settings.batch_tokens,
-            pack=self._pack,
-            padding_side=settings.padding_side,
-            final_norm=settings.final_norm,
-            advance=advance,
-        )
         about = {
             "model": unit.model.name,
             "role": str(unit.model.role),
@@ -193,7 +187,24 @@ class Study:
             "norm": settings.final_norm,
             "dtype": settings.dtype,
         }
-        self._store.write(unit.key, Activations(unit.example_ids, states), about)
+        recording = self._store.record(unit.key, unit.example_ids, about)
+        for line in recording.damaged:
+            print(f"extracted again: {line}", file=sys.stderr)
+        advance(len(unit.prompts) - sum(map(len, recording.missing)))
+        for rows in recording.missing:
+            states = extract(
+                lm,
+                unit.prompts[rows.start : rows.stop],
+                poolings=self._poolings,
+                first_targets=unit.first_targets[rows.start : rows.stop],
+                batch_tokens=settings.batch_tokens,
+                pack=self._pack,
+                padding_side=settings.padding_side,
+                final_norm=settings.final_norm,
+                advance=advance,
+            )
+            recording.write(rows, states)
+        recording.finish()
 
     def _unit(self, ref: ModelRef, spec: TaskSpec, split: Split, examples: ExamplesOf) -> Unit:
         base = self._folder_of(ref.path)
@@ -214,6 +225,7 @@ class Study:
             poolings=self._poolings,
             dtype=self._config.extraction.dtype,
             final_norm=self._config.extraction.final_norm,
+            stored_as=self._config.extraction.store_dtype,
         )
         return Unit(ref, base, ids, prompts, first_targets, spec.name, split, key)
 
