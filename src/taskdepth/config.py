@@ -229,7 +229,8 @@ class LimitsConfig:
 
 @dataclass
 class ExtractionConfig:
-    """`final_norm: pre` takes the last depth before the final norm; `post` after it (the paper's)."""
+    """`final_norm: pre` takes the last depth before the final norm; `post` after it (the paper's). `plan`
+    only says what is still to be extracted and what it will cost."""
 
     poolings: list[str] = field(default_factory=lambda: ["last_token", "mean"])
     max_examples: LimitsConfig = field(default_factory=LimitsConfig)
@@ -239,6 +240,7 @@ class ExtractionConfig:
     padding_side: str = "right"
     final_norm: str = "pre"
     accelerator: str = "auto"
+    plan: bool = False
 
 
 @dataclass

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from taskdepth.activations.extraction import extract
 from taskdepth.activations.key import hash_of_files, key_of
+from taskdepth.activations.plan import Cost, bytes_on_disk, forward_flops, measured_rate
 from taskdepth.activations.pooling import Pooling
 from taskdepth.activations.store import ActivationStore
 from taskdepth.activations.stored import Activations
@@ -24,6 +25,7 @@ from taskdepth.config import DataConfig, ProbeConfig
 from taskdepth.data.tokenise import Tokeniser
 from taskdepth.errors import ModelError
 from taskdepth.models import adapters, loading, routing
+from taskdepth.models.loading import LanguageModel
 from taskdepth.models.packing import can_pack
 from taskdepth.models.reference import refer, refer_controls
 from taskdepth.pipelines.sources import prompt_format
@@ -155,13 +157,7 @@ class Study:
         with _progress() as progress:
             bar = progress.add_task("extract", total=n_rows, what="")
             for base, by_model in by_base.items():
-                model = loading.load(
-                    base,
-                    dtype=self._config.extraction.dtype,
-                    trust_remote_code=self._config.models.trust_remote_code,
-                )
-                model.lm.to(_device(self._config.extraction.accelerator))
-                self._pack = can_pack(model.lm)
+                model = self._load(base)
                 for ref, units in by_model.items():
                     progress.update(bar, what=ref.name)
                     wearing: Any = (
@@ -176,6 +172,48 @@ class Study:
                                 self._extract(lm, unit, lambda rows: progress.advance(bar, rows))
             progress.update(bar, what="")
         return n_rows
+
+    def plan(self) -> tuple[list[Cost], float | None]:
+        """What each model's missing units will cost, and the rate that was measured for it.
+
+        Time is that of the first base model's rate; None when nothing is missing.
+        """
+        by_model: dict[ModelRef, list[Unit]] = defaultdict(list)
+        for unit in self.missing():
+            by_model[unit.model].append(unit)
+        if not by_model:
+            return [], None
+        bases = {unit.base: unit for units in by_model.values() for unit in units}
+        models = {base: self._load(base) for base in bases}
+        first = next(iter(bases))
+        prompts = [prompt for unit in self.missing() for prompt in unit.prompts]
+        rate = measured_rate(models[first].lm, prompts, self._poolings, pack=self._pack)
+        return [
+            self._cost(ref, units, models[units[0].base].lm, rate)
+            for ref, units in by_model.items()
+        ], rate
+
+    def _cost(self, ref: ModelRef, units: Sequence[Unit], lm: Any, rate: float) -> Cost:
+        lengths = [len(prompt) for unit in units for prompt in unit.prompts]
+        flops = forward_flops(lm, lengths)
+        kept = bytes_on_disk(
+            len(lengths),
+            self.n_blocks + 1,
+            lm.config.hidden_size,
+            len(self._poolings),
+            getattr(torch, self._config.extraction.store_dtype),
+        )
+        return Cost(ref.name, len(lengths), sum(lengths), flops, flops / rate, kept)
+
+    def _load(self, base: Path) -> LanguageModel:
+        model = loading.load(
+            base,
+            dtype=self._config.extraction.dtype,
+            trust_remote_code=self._config.models.trust_remote_code,
+        )
+        model.lm.to(_device(self._config.extraction.accelerator))
+        self._pack = can_pack(model.lm)
+        return model
 
     def _extract(self, lm: Any, unit: Unit, advance: Callable[[int], object]) -> None:
         settings = self._config.extraction

@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
+from taskdepth.activations.plan import table
 from taskdepth.config import STAGES, ProbeConfig
 from taskdepth.data.rows import load_and_count
 from taskdepth.errors import DataError
@@ -66,6 +67,10 @@ def run(config: ProbeConfig) -> ProbeResult:
     examples = _examples(config, source, counts)
     _check_rows(config, specs, examples)
     study = Study(config, specs, roster(config, specs), examples)
+    if config.extraction.plan:
+        costs, rate = study.plan()
+        console.print(table(costs, rate, config.paths.activations))
+        return ProbeResult(Path(config.paths.run_dir), None, None)
     reopen = set(config.stages) != set(STAGES)
     directory = RunDirectory(Path(config.paths.run_dir), config, FINDINGS, reopen=reopen)
     _tell_left_out(directory, counts, source.skipped(), console)

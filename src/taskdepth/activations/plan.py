@@ -1,0 +1,112 @@
+"""What an extraction will cost, before it starts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from rich.table import Table
+from torch import nn
+
+from taskdepth import layers
+from taskdepth.activations.extraction import extract
+from taskdepth.activations.pooling import Pooling
+
+SAMPLE_TOKENS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """The cost of one model's part: forward passes over `n_tokens`, and what is kept of them on disk."""
+
+    model: str
+    n_prompts: int
+    n_tokens: int
+    flops: float
+    seconds: float
+    bytes_on_disk: int
+
+
+def forward_flops(lm: nn.Module, lengths: Sequence[int]) -> float:
+    """The multiply-adds (times two) of the blocks over prompts of `lengths` tokens.
+
+    Two per weight of a matrix and token, and 4 · d_model per block for each token that a token looks at, of
+    which causal attention needs half.
+    """
+    blocks = layers.find_blocks(lm)
+    weights = sum(p.numel() for p in blocks.parameters() if p.ndim == 2)
+    d_model = int(lm.config.hidden_size)  # type: ignore[union-attr,arg-type]  # of every model
+    looked_at = sum(length * (length + 1) / 2 for length in lengths)
+    return 2 * weights * sum(lengths) + 4 * d_model * len(blocks) * looked_at
+
+
+def measured_rate(
+    lm: Any, prompts: Sequence[Sequence[int]], poolings: Sequence[Pooling], *, pack: bool
+) -> float:
+    """The FLOPs per second of extracting some of `prompts`; the first call, which compiles, is left out."""
+    sample: list[Sequence[int]] = []
+    for prompt in prompts:
+        if sum(map(len, sample)) < SAMPLE_TOKENS:
+            sample.append(prompt)
+    targets = [0] * len(sample)
+    seconds = 0.0
+    for _ in range(2):
+        start_s = time.perf_counter()
+        extract(lm, sample, poolings=poolings, first_targets=targets, pack=pack)
+        seconds = time.perf_counter() - start_s
+    return forward_flops(lm, [len(prompt) for prompt in sample]) / seconds
+
+
+def bytes_on_disk(
+    n_prompts: int, n_depths: int, d_model: int, n_poolings: int, dtype: torch.dtype
+) -> int:
+    """What the store keeps for `n_prompts`, without its manifest.
+
+    >>> bytes_on_disk(10, 3, 4, 1, torch.float32)
+    480
+    """
+    return n_prompts * n_depths * d_model * n_poolings * dtype.itemsize
+
+
+def table(costs: Sequence[Cost], rate: float | None, store: str) -> Table:
+    """The plan, a line a model and their sum."""
+    found = Table(title="what is still to be extracted", caption=f"kept in {store}")
+    found.add_column("model")
+    for column in ("prompts", "tokens", "TFLOPs", "time", "on disk"):
+        found.add_column(column, justify="right")
+    total = Cost(
+        "all",
+        sum(cost.n_prompts for cost in costs),
+        sum(cost.n_tokens for cost in costs),
+        sum(cost.flops for cost in costs),
+        sum(cost.seconds for cost in costs),
+        sum(cost.bytes_on_disk for cost in costs),
+    )
+    for cost in (*costs, total):
+        if cost is total:
+            found.add_section()
+        found.add_row(
+            cost.model,
+            f"{cost.n_prompts:,}",
+            f"{cost.n_tokens:,}",
+            f"{cost.flops / 1e12:,.1f}",
+            _duration(cost.seconds),
+            f"{cost.bytes_on_disk / 1e6:,.1f} MB",
+        )
+    if rate is not None:
+        found.caption = f"at {rate / 1e9:,.0f} GFLOP/s, just measured; kept in {store}"
+    return found
+
+
+def _duration(seconds: float) -> str:
+    """
+    >>> _duration(42), _duration(3700)
+    ('42 s', '1 h 2 min')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
