@@ -12,9 +12,11 @@ from torch import Tensor
 
 from taskdepth.errors import DataError
 from taskdepth.probing.control_tasks import shuffled_labels
-from taskdepth.probing.probes import ProbeResult, fit_probes, standardised, wilson_interval
+from taskdepth.probing.intervals import wilson_interval
+from taskdepth.probing.probes import ProbeResult, fit_probes
 from taskdepth.probing.problem import ProbeProblem
 from taskdepth.probing.rows import to_rows
+from taskdepth.probing.scaling import standardised
 
 N, D, DEPTHS = 600, 12, 5
 
