@@ -38,6 +38,15 @@ class Choice:
         """The probability of every class, of states as they were extracted."""
         return log_probabilities(self.fit, self.scaling.apply(x)).exp()
 
+    def cpu(self) -> Choice:
+        """The same probes in main memory."""
+        return Choice(
+            LogisticFit(*(getattr(self.fit, field.name).cpu() for field in fields(LogisticFit))),
+            self.l2.cpu(),
+            Scaling(self.scaling.mean.cpu(), self.scaling.deviation.cpu()),
+            self.fitted_on.cpu(),
+        )
+
 
 def choose(
     problem: ProbeProblem,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float, Int
@@ -63,7 +64,7 @@ def description_length(problem: ProbeProblem, l2s: Sequence[float], seed: int) -
     y_held_out = problem.y[problem.is_validation]
     ends = block_ends(n, n_classes)
     bits = torch.full((x.shape[0],), ends[0] * math.log2(n_classes), dtype=torch.float64)
-    for start, end in zip(ends, ends[1:], strict=False):
+    for start, end in pairwise(ends):
         fits = fit_path(x[:, :start], y[:start], l2s, n_classes=n_classes, tolerance=TOLERANCE)
         seen = y[:start]
         block = [_bits(log_probabilities(fit, x[:, start:end]), y[start:end], seen) for fit in fits]

@@ -160,7 +160,7 @@ class LinearProbes(lightning.LightningModule):
                 description_length(problem, self._l2s, mdl_seed) if extras.mdl else None
             ),
             coverage=problem.coverage,
-            probes=choice if extras.keep_probes else None,
+            probes=choice.cpu() if extras.keep_probes else None,
         )
 
 

@@ -9,20 +9,27 @@ from torch import Tensor
 
 from taskdepth.errors import DataError
 from taskdepth.probing.choice import Choice
+from taskdepth.probing.intervals import interval
 from taskdepth.probing.problem import ProbeProblem
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Transfer:
-    """Accuracy at every depth on the `n` test rows of one task of the probes of another."""
+    """Accuracy at every depth, with its 95 % interval, on the test rows of one task of the probes of
+    the task `source`."""
 
     source: str
     accuracy: Float[Tensor, " n_depths"]
-    n: int
+    lower: Float[Tensor, " n_depths"]
+    upper: Float[Tensor, " n_depths"]
 
 
-def transfer(probes: Choice, source: str, problem: ProbeProblem) -> Transfer:
+def transfer(
+    probes: Choice, source: str, problem: ProbeProblem, kind: str = "wilson", seed: int = 0
+) -> Transfer:
     """Test the probes of the task `source` on `problem`, scaled as their own training rows were.
+
+    `kind` and `seed` are those of the interval.
 
     Raises:
         DataError: the two do not have the same number of depths, dimensions or classes.
@@ -37,4 +44,5 @@ def transfer(probes: Choice, source: str, problem: ProbeProblem) -> Transfer:
         )
     test = problem.is_test
     right = probes.predict(problem.x[:, test])[0] == problem.y[test]
-    return Transfer(source, right.double().mean(dim=-1).cpu(), int(test.sum()))
+    accuracy = right.double().mean(dim=-1).cpu()
+    return Transfer(source, accuracy, *interval(accuracy, right.shape[-1], kind, seed))
