@@ -109,7 +109,7 @@ def probe_rows(
     rows = [row for result in results for row in to_rows(result, seed)]
     if settings.bag_of_tokens:
         bags = Bags(plans, study, examples)
-        read = _fit(config, bags, Extras(settings.interval))
+        read = _fit(config, bags, Extras(settings.interval, control_task=False))
         pairs = zip(results, bags.of, strict=True)
         rows += chain.from_iterable(bag_rows(result, read[i], seed) for result, i in pairs)
     if settings.transfer:

@@ -42,8 +42,7 @@ def block_ends(n: int, n_classes: int) -> list[int]:
     [6, 8, 16, 32, 62, 125, 250, 500, 1000]
     """
     first = min(n, ROWS_PER_CLASS * n_classes)
-    ends = {max(first, round(n * portion / 100)) for portion in PORTIONS}
-    return sorted(ends | {first})
+    return sorted({max(first, round(n * portion / 100)) for portion in PORTIONS})
 
 
 def description_length(problem: ProbeProblem, l2s: Sequence[float], seed: int) -> DescriptionLength:

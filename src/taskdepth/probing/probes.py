@@ -28,13 +28,15 @@ class Extras:
     """What is told beside accuracy, and how.
 
     `interval`: `wilson` or `bootstrap`. `scores`: names in `taskdepth.probing.scores`. `mdl`: the
-    online code length too. `keep_probes`: results keep the probes, to test them on other tasks.
+    online code length too. `keep_probes`: results keep the probes, to test them on other tasks. Without
+    `control_task` its accuracy is NaN.
     """
 
     interval: str = "wilson"
     scores: tuple[str, ...] = ()
     mdl: bool = False
     keep_probes: bool = False
+    control_task: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,7 +118,9 @@ class LinearProbes(lightning.LightningModule):
         return []  # the solver is the optimizer
 
     def training_step(self, problem: ProbeProblem, batch_idx: int) -> None:
-        y = self._with_control_task(problem)
+        y = problem.y[None]
+        if self._extras.control_task:
+            y = self._with_control_task(problem)
         choice = choose(problem, y, self._l2s, self._folds, self._seed_of(problem, "folds"))
         self.results.append(self._result(problem, y, choice))
         self.on_result()
@@ -131,7 +135,7 @@ class LinearProbes(lightning.LightningModule):
     def _result(self, problem: ProbeProblem, y: Int[Tensor, "2 n"], choice: Choice) -> ProbeResult:
         extras, test = self._extras, problem.is_test
         x, y_test = problem.x[:, test], problem.y[test].cpu()
-        # [2, n_depths, n_test]: true labels, control task
+        # [sets, n_depths, n_test]: true labels, control task
         right = (choice.predict(x) == y[:, None, test]).cpu()
         accuracy = right[0].double().mean(dim=-1)
         n = len(y_test)
@@ -150,7 +154,11 @@ class LinearProbes(lightning.LightningModule):
             lower=lower,
             upper=upper,
             majority=_majority(problem, choice),
-            control_task_accuracy=right[1].double().mean(dim=-1),
+            control_task_accuracy=(
+                right[1].double().mean(dim=-1)
+                if extras.control_task
+                else torch.full_like(accuracy, torch.nan)
+            ),
             l2=choice.l2[0],
             recalls=tuple(_recalls(problem, right[0])),
             scores=(
