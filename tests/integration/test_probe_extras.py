@@ -51,13 +51,18 @@ def settings(place: Path, model: Path, *overrides: str) -> Any:
 
 
 @pytest.fixture(scope="module")
-def run_dir(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Path:
+def result(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> probe.ProbeResult:
     place = tmp_path_factory.mktemp("extras")
     write_tasks(place / "tasks")
     asked = ["name=all", "probe.targets=[task,label,option,first_token]", "probe.folds=3"]
     asked += ["probe.interval=bootstrap", "probe.random_init=true", "probe.transfer=true"]
     asked += ["probe.mdl=true", "probe.poolings=[last_token,mean]", "probe.first_token_classes=3"]
-    return probe.run(settings(place, tiny_folder, *asked)).run_dir
+    return probe.run(settings(place, tiny_folder, *asked))
+
+
+@pytest.fixture(scope="module")
+def run_dir(result: probe.ProbeResult) -> Path:
+    return result.run_dir
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +128,18 @@ def test_the_randomly_initialised_model_has_other_weights_and_is_no_pretrained_o
     findings = json.loads((run_dir / "findings.json").read_text())
     assert "random" not in " ".join(findings["lines"])
     assert (run_dir / "report.html").exists()
+
+
+def test_a_sweep_does_not_maximise_what_fresh_weights_reach(
+    result: probe.ProbeResult, table: LayerTable
+) -> None:
+    label = {"target": "label", "name": "accuracy", "role": "pretrained"}
+    best = [
+        max(row.value for row in table.where(**label, task=task))
+        for task, labels in TASKS.items()
+        if labels
+    ]
+    assert result.objective == pytest.approx(sum(best) / len(best))
 
 
 def test_what_is_undefined_has_a_reason(run_dir: Path, table: LayerTable) -> None:

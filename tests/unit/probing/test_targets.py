@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from conftest import tiny_llama
 from taskdepth.data.tokenise import PromptFormat, Tokeniser
+from taskdepth.models.loading import LanguageModel
 from taskdepth.probing import targets
 from taskdepth.tasks.spec import Kind, TaskSpec
 from taskdepth.types import Example, Split
@@ -56,8 +56,8 @@ def test_labels_leave_out_rows_without_one() -> None:
     assert found.names == ("no", "yes")
 
 
-def test_first_tokens_are_the_most_frequent_of_the_training_rows() -> None:
-    tokenizer = tiny_llama(1).tokenizer
+def test_first_tokens_are_the_most_frequent_of_the_training_rows(tiny: LanguageModel) -> None:
+    tokenizer = tiny.tokenizer
     tokeniser = Tokeniser(tokenizer, PromptFormat(), 128)
     train = [row(text) for text in ("yes", "no", "yes", "no", "yes", "maybe")]
     found = targets.first_tokens(rows(train, [row("no"), row("dog"), row("maybe")]), tokeniser, 2)
