@@ -25,7 +25,8 @@ POOLINGS = ("last_token", "mean", "first_target")
 DTYPES = ("float32", "bfloat16", "float16")
 LOSS_BALANCES = ("token", "example", "task", "self_paced", "coba")
 RATES = ("proportional", "temperature", "uniform", "weights")
-PROBE_TARGETS = ("task", "cluster", "label")
+PROBE_TARGETS = ("task", "cluster", "label", "option", "first_token")
+PROBE_SCORES = ("macro_f1", "auroc", "calibration_error")
 
 NEED_PATH = {
     "folder": "folder of JSONL, Parquet or CSV files",
@@ -245,11 +246,21 @@ class ExtractionConfig:
 
 @dataclass
 class ProbingConfig:
-    """`l2s` is the path from which the validation rows choose, per depth."""
+    """`l2s` is the path from which one is chosen, per depth: by the validation rows, or by `folds` folds
+    of training and validation rows. `random_init` probes a model of the same shape with fresh weights,
+    `transfer` tests label probes on other tasks with the same label set, `mdl` adds code lengths."""
 
-    targets: list[str] = field(default_factory=lambda: list(PROBE_TARGETS))
+    targets: list[str] = field(default_factory=lambda: ["task", "cluster", "label"])
     poolings: list[str] = field(default_factory=lambda: ["last_token"])
     l2s: list[float] = field(default_factory=lambda: [1.0, 10.0, 100.0, 1000.0])
+    folds: int | None = None
+    interval: str = "wilson"
+    scores: list[str] = field(default_factory=lambda: list(PROBE_SCORES))
+    first_token_classes: int = 20
+    bag_of_tokens: bool = True
+    random_init: bool = False
+    transfer: bool = False
+    mdl: bool = False
 
 
 @dataclass
@@ -529,6 +540,8 @@ def _probe_problems(config: ProbeConfig) -> list[str]:
         ("probe.poolings", config.probe.poolings, tuple(config.extraction.poolings)),
         ("similarity.poolings", config.similarity.poolings, tuple(config.extraction.poolings)),
         ("probe.targets", config.probe.targets, PROBE_TARGETS),
+        ("probe.scores", config.probe.scores, PROBE_SCORES),
+        ("probe.interval", [config.probe.interval], ("wilson", "bootstrap")),
         ("similarity.splits", config.similarity.splits, ("train", "validation", "test")),
         ("extraction.dtype", [config.extraction.dtype], DTYPES),
         ("extraction.store_dtype", [config.extraction.store_dtype], DTYPES),
@@ -539,6 +552,14 @@ def _probe_problems(config: ProbeConfig) -> list[str]:
         found += [_not_one_of(name, value, list(known)) for value in values if value not in known]
     if not config.probe.l2s or min(config.probe.l2s) <= 0:
         found.append("probe.l2s must be positive numbers")
+    if config.probe.folds is not None and config.probe.folds < 2:
+        found.append(f"probe.folds must be at least 2, or null, not {config.probe.folds}")
+    if config.probe.first_token_classes < 2:
+        found.append(
+            f"probe.first_token_classes must be at least 2, not {config.probe.first_token_classes}"
+        )
+    if config.probe.transfer and "label" not in config.probe.targets:
+        found.append("probe.transfer tests label probes: put label into probe.targets")
     if config.extraction.batch_tokens is not None and config.extraction.batch_tokens < 1:
         found.append("extraction.batch_tokens must be at least 1")
     return found

@@ -19,6 +19,7 @@ class Role(StrEnum):
     PRETRAINED = "pretrained"  # before any tuning here
     EXPERIMENTAL = "experimental"  # tuned on all tasks
     CONTROL = "control"  # tuned on one task
+    RANDOM_INIT = "random_init"  # of the same shape, with weights that have seen nothing
 
 
 class Split(StrEnum):

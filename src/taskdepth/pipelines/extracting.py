@@ -24,11 +24,12 @@ from taskdepth.activations.stored import Activations
 from taskdepth.config import DataConfig, ProbeConfig
 from taskdepth.data.tokenise import Tokeniser
 from taskdepth.errors import ModelError
-from taskdepth.models import adapters, loading, routing
+from taskdepth.models import adapters, loading, random_init, routing
 from taskdepth.models.loading import LanguageModel
 from taskdepth.models.packing import can_pack
 from taskdepth.models.reference import refer, refer_controls
 from taskdepth.pipelines.sources import prompt_format
+from taskdepth.seeds import stable_seed
 from taskdepth.tasks.spec import TaskSpec
 from taskdepth.types import Example, ModelRef, Role, Split
 
@@ -37,19 +38,25 @@ ExamplesOf = Callable[[TaskSpec, Split], Sequence[Example]]
 
 @dataclass(frozen=True, slots=True)
 class Roster:
-    """The models of one study: those compared, and the control model of each task."""
+    """The models of one study: those compared, the control model of each task, and those only probed."""
 
     compared: tuple[ModelRef, ...]  # pre-trained, experimental
     controls: dict[str, ModelRef]
+    beside: tuple[ModelRef, ...] = ()  # randomly initialised
+
+    @property
+    def probed(self) -> tuple[ModelRef, ...]:
+        """The models that linear probes read."""
+        return (*self.compared, *self.beside)
 
     def of_task(self, task: str) -> tuple[ModelRef, ...]:
         """Every model that reads this task's prompts."""
         control = (self.controls[task],) if task in self.controls else ()
-        return (*self.compared, *control)
+        return (*self.probed, *control)
 
 
 def roster(config: ProbeConfig, specs: Sequence[TaskSpec]) -> Roster:
-    """Find every model that is named; nothing is loaded.
+    """Find every model that is named; nothing is loaded. A randomly initialised one is made, once.
 
     Raises:
         ModelError: one of them is not there, or was tuned on prompts dressed in another way.
@@ -66,7 +73,19 @@ def roster(config: ProbeConfig, specs: Sequence[TaskSpec]) -> Roster:
     controls = {}
     if models.controls is not None:
         controls = refer_controls(models.controls, [spec.name for spec in specs])
-    return Roster(tuple(compared), controls)
+    beside = (_random_init(config, compared[0]),) if config.probe.random_init else ()
+    return Roster(tuple(compared), controls, beside)
+
+
+def _random_init(config: ProbeConfig, like: ModelRef) -> ModelRef:
+    models = config.models
+    folder = random_init.saved(
+        loading.local_folder(like.path, models.revision),
+        Path(config.paths.activations),
+        stable_seed(config.seed, "random init"),
+        trust_remote_code=models.trust_remote_code,
+    )
+    return ModelRef(Role.RANDOM_INIT, "random-init", str(folder))
 
 
 def _check_prompt_format(run: Path, data: DataConfig) -> None:
@@ -137,6 +156,14 @@ class Study:
             ResultsError: nothing was.
         """
         return self._store.read(self._units[ref, task, split].key)
+
+    def prompts(self, ref: ModelRef, task: str, split: Split) -> tuple[tuple[int, ...], ...]:
+        """The tokens that a model reads."""
+        return self._units[ref, task, split].prompts
+
+    def tokeniser(self, ref: ModelRef) -> Tokeniser:
+        """What made them."""
+        return self._tokeniser_of(self._folder_of(ref.path))
 
     def n_rows(self, task: str, splits: Sequence[str]) -> int:
         """How many rows a task has in `splits`."""

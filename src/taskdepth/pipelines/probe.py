@@ -32,7 +32,7 @@ from taskdepth.selection.placement import LayerSelection, select
 from taskdepth.selection.regions import detect_regions
 from taskdepth.selection.signals import layer_signals
 from taskdepth.tasks.spec import Source, TaskSpec, select_tasks
-from taskdepth.types import Example, Split
+from taskdepth.types import Example, Role, Split
 
 # what each stage leaves in the run folder, for the stages after it
 TABLE = "layers.parquet"
@@ -216,5 +216,7 @@ def _objective(directory: RunDirectory) -> float | None:
     rows = LayerTable.read(path).where(kind="probe", target="label", name="accuracy")
     best: dict[str, float] = {}
     for row in rows:
+        if row.role == Role.RANDOM_INIT:
+            continue
         best[row.task] = max(best.get(row.task, 0.0), row.value)
     return mean(best.values()) if best else None

@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
-from taskdepth.activations.pooling import Pooling
 from taskdepth.config import ProbeConfig
 from taskdepth.pipelines.extracting import ExamplesOf, Study
-from taskdepth.probing.probes import fit_probes
+from taskdepth.pipelines.planning import Plan, class_of, plan
+from taskdepth.probing.bag_of_tokens import bag_of_tokens
+from taskdepth.probing.probes import Extras, ProbeResult, fit_probes
+from taskdepth.probing.probes import Problems as ProblemList
 from taskdepth.probing.problem import ProbeProblem
-from taskdepth.probing.rows import to_rows
-from taskdepth.results.table import Row
+from taskdepth.probing.rows import bag_rows, to_rows, transfer_rows
+from taskdepth.probing.transfer import transfer
+from taskdepth.results.table import Row, pooled_name
 from taskdepth.results.undefined import Undefined
+from taskdepth.seeds import stable_seed
 from taskdepth.tasks.spec import TaskSpec
-from taskdepth.types import ModelRef, Split
+from taskdepth.types import Split
+
+Prompts = tuple[tuple[tuple[int, ...], ...], ...]  # of each part of a problem
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """One problem before its states are read. `specs`: the tasks whose rows take part."""
+class Part:
+    """The rows of one split of one task that take part in a problem, and the class of each."""
 
-    model: ModelRef
-    target: str
-    pooling: Pooling
-    specs: tuple[TaskSpec, ...]
+    spec: TaskSpec
+    split: Split
+    rows: tuple[int, ...]
+    classes: tuple[int, ...]
 
 
 class Problems:
@@ -41,89 +51,165 @@ class Problems:
         return len(self._plans)
 
     def __getitem__(self, index: int) -> ProbeProblem:
-        return _problem(self._plans[index], self._study, self._examples)
+        asked = self._plans[index]
+        parts = _parts(asked, self._examples)
+        states = [
+            self._study.read(asked.model, part.spec.name, part.split).states[asked.pooling][
+                :, list(part.rows)
+            ]
+            for part in parts
+        ]
+        return _problem(asked, parts, torch.cat(states, dim=1))
+
+
+class Bags:
+    """The same problems with the tokens of the prompts in the place of states.
+
+    Models that read the same tokens, and poolings, share one: `of` leads from plan to problem.
+    """
+
+    def __init__(self, plans: Sequence[Plan], study: Study, examples: ExamplesOf) -> None:
+        self._examples = examples
+        numbers: dict[tuple[object, Prompts], int] = {}
+        self._made_of: list[tuple[Plan, Prompts]] = []
+        self.of: list[int] = []
+        for asked in plans:
+            prompts = tuple(
+                study.prompts(asked.model, part.spec.name, part.split)
+                for part in _parts(asked, examples)
+            )
+            key = ((asked.target, asked.specs), prompts)
+            if key not in numbers:
+                numbers[key] = len(self._made_of)
+                self._made_of.append((asked, prompts))
+            self.of.append(numbers[key])
+
+    def __len__(self) -> int:
+        return len(self._made_of)
+
+    def __getitem__(self, index: int) -> ProbeProblem:
+        asked, prompts = self._made_of[index]
+        parts = _parts(asked, self._examples)
+        rows = [of_part[i] for part, of_part in zip(parts, prompts, strict=True) for i in part.rows]
+        is_train = torch.tensor([part.split is Split.TRAIN for part in parts for _ in part.rows])
+        return replace(_problem(asked, parts, bag_of_tokens(rows, is_train)), is_scaled=True)
 
 
 def probe_rows(
     config: ProbeConfig, specs: Sequence[TaskSpec], study: Study, examples: ExamplesOf
 ) -> tuple[list[Row], list[Undefined]]:
     """Rows of every probe, and which targets there is nothing to tell apart for."""
-    plans, undefined = _plan(config, specs, study)
-    results = fit_probes(
-        Problems(plans, study, examples),
+    plans, undefined = plan(config, specs, study, examples)
+    settings, seed = config.probe, config.seed
+    problems = Problems(plans, study, examples)
+    extras = Extras(
+        settings.interval, tuple(settings.scores), settings.mdl, keep_probes=settings.transfer
+    )
+    results = _fit(config, problems, extras)
+    rows = [row for result in results for row in to_rows(result, seed)]
+    if settings.bag_of_tokens:
+        bags = Bags(plans, study, examples)
+        read = _fit(config, bags, Extras(settings.interval, control_task=False))
+        pairs = zip(results, bags.of, strict=True)
+        rows += chain.from_iterable(bag_rows(result, read[i], seed) for result, i in pairs)
+    if settings.transfer:
+        rows += _transfers(config, plans, problems, results)
+    return rows, undefined + [item for result in results for item in _undefined_scores(result)]
+
+
+def _fit(config: ProbeConfig, problems: ProblemList, extras: Extras) -> list[ProbeResult]:
+    return fit_probes(
+        problems,
         l2s=config.probe.l2s,
         seed=config.seed,
+        folds=config.probe.folds,
+        extras=extras,
         accelerator=config.extraction.accelerator,
     )
-    return [row for result in results for row in to_rows(result, config.seed)], undefined
 
 
-def _plan(
-    config: ProbeConfig, specs: Sequence[TaskSpec], study: Study
-) -> tuple[list[Plan], list[Undefined]]:
-    plans: list[Plan] = []
-    undefined: list[Undefined] = []
-    for ref in study.models.compared:
-        for pooling in map(Pooling, config.probe.poolings):
-            for target in config.probe.targets:
-                if target == "label":
-                    plans += [Plan(ref, target, pooling, (spec,)) for spec in specs if spec.labels]
-                elif len({_class_of(spec, target) for spec in specs}) > 1:
-                    plans.append(Plan(ref, target, pooling, tuple(specs)))
-                else:
-                    reason = f"all chosen tasks are of one {target}: nothing to tell apart"
-                    undefined.append(Undefined(ref.role, "all", 0, f"{target} probe", reason))
-    return plans, undefined
+def _transfers(
+    config: ProbeConfig,
+    plans: Sequence[Plan],
+    problems: Problems,
+    results: Sequence[ProbeResult],
+) -> Iterator[Row]:
+    """Every label probe on the test rows of every other task with its label set."""
+    for i, asked in enumerate(plans):
+        others = [j for j, other in enumerate(plans) if j != i and _transferable(other, asked)]
+        if not others:
+            continue
+        problem = problems[i]
+        for j in others:
+            source = plans[j].specs[0].name
+            probes = results[j].probes
+            if probes is None:
+                continue
+            seed = stable_seed(config.seed, source, problem.task, "transfer")
+            found = transfer(probes, source, problem, config.probe.interval, seed)
+            yield from transfer_rows(results[i], found, config.seed)
 
 
-def _class_of(spec: TaskSpec, target: str) -> str:
-    return spec.name if target == "task" else spec.cluster
+def _transferable(source: Plan, to: Plan) -> bool:
+    same = (source.target, source.model, source.pooling) == (to.target, to.model, to.pooling)
+    return same and to.target == "label" and source.class_names == to.class_names
 
 
-def _problem(plan: Plan, study: Study, examples: ExamplesOf) -> ProbeProblem:
-    states, labels, groups, splits = [], [], [], []
-    class_names = _class_names(plan)
-    group_names = list(dict.fromkeys(_group(plan, spec) for spec in plan.specs))
-    for spec in plan.specs:
+def _undefined_scores(result: ProbeResult) -> list[Undefined]:
+    """A score that is undefined at one depth is so at all: its reason lies in the test rows."""
+    return [
+        Undefined(
+            result.role,
+            result.task,
+            0,
+            pooled_name(f"{result.target} probe: {name}", result.pooling),
+            "a class has no test rows",
+        )
+        for name, values in result.scores.items()
+        if math.isnan(values[0])
+    ]
+
+
+def _parts(asked: Plan, examples: ExamplesOf) -> list[Part]:
+    parts = []
+    for spec in asked.specs:
         for split in Split:
-            rows = examples(spec, split)
-            kept = [
-                i for i, row in enumerate(rows) if plan.target != "label" or row.label is not None
-            ]
-            x = study.read(plan.model, spec.name, split).states[plan.pooling]
-            states.append(x[:, kept])
-            labels += [class_names.index(_class(plan, spec, rows[i].label)) for i in kept]
-            groups += [group_names.index(_group(plan, spec))] * len(kept)
-            splits += [split] * len(kept)
-    single = plan.specs[0] if plan.target == "label" else None
+            if asked.classes is not None:
+                found = asked.classes.of[split]
+                pairs = [(i, number) for i, number in enumerate(found) if number is not None]
+            else:
+                number = asked.class_names.index(class_of(spec, asked.target))
+                pairs = [(i, number) for i in range(len(examples(spec, split)))]
+            rows, classes = (tuple(pair[k] for pair in pairs) for k in range(2))
+            parts.append(Part(spec, split, rows, classes))
+    return parts
+
+
+def _problem(asked: Plan, parts: Sequence[Part], x: Float[Tensor, "n_depths n d"]) -> ProbeProblem:
+    single = asked.single
+    splits = [part.split for part in parts for _ in part.rows]
+    group_names = list(dict.fromkeys(_group(asked, spec) for spec in asked.specs))
+    groups = [group_names.index(_group(asked, part.spec)) for part in parts for _ in part.rows]
+    covered = asked.classes if asked.target in ("option", "first_token") else None
     return ProbeProblem(
-        model=plan.model.name,
-        role=str(plan.model.role),
+        model=asked.model.name,
+        role=str(asked.model.role),
         task=single.name if single else "all",
         cluster=single.cluster if single else "all",
-        target=plan.target,
-        pooling=str(plan.pooling),
-        class_names=class_names,
-        x=torch.cat(states, dim=1),
-        y=torch.tensor(labels),
+        target=asked.target,
+        pooling=str(asked.pooling),
+        class_names=asked.class_names,
+        x=x,
+        y=torch.tensor([number for part in parts for number in part.classes]),
         is_train=torch.tensor([split is Split.TRAIN for split in splits]),
         is_validation=torch.tensor([split is Split.VALIDATION for split in splits]),
         is_test=torch.tensor([split is Split.TEST for split in splits]),
         group=None if single else torch.tensor(groups),
         groups=() if single else tuple(group_names),
+        coverage=None if covered is None else covered.coverage,
     )
 
 
-def _class_names(plan: Plan) -> tuple[str, ...]:
-    if plan.target == "label":
-        return plan.specs[0].labels
-    return tuple(sorted({_class_of(spec, plan.target) for spec in plan.specs}))
-
-
-def _class(plan: Plan, spec: TaskSpec, label: str | None) -> str:
-    return str(label) if plan.target == "label" else _class_of(spec, plan.target)
-
-
-def _group(plan: Plan, spec: TaskSpec) -> tuple[str, str]:
+def _group(asked: Plan, spec: TaskSpec) -> tuple[str, str]:
     """Recall is told by task for the task probe, by cluster for the cluster probe."""
-    return (spec.name if plan.target == "task" else "all", spec.cluster)
+    return (spec.name if asked.target == "task" else "all", spec.cluster)

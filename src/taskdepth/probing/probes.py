@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import lightning
@@ -14,14 +14,29 @@ from rich.progress import Progress
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_accuracy
 
+from taskdepth.probing.choice import Choice, choose
 from taskdepth.probing.control_tasks import shuffled_labels
+from taskdepth.probing.description_length import DescriptionLength, description_length
+from taskdepth.probing.intervals import interval
 from taskdepth.probing.problem import ProbeProblem
-from taskdepth.probing.solver import LogisticFit, fit_path
+from taskdepth.probing.scores import scored
 from taskdepth.seeds import stable_seed
 
-# accuracies do not move below this gap to the optimum; the solver's default is for exact objectives
-TOLERANCE = 1e-5
-Z_95 = 1.959963984540054  # the normal distribution's 97.5 % point
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What is told beside accuracy, and how.
+
+    `interval`: `wilson` or `bootstrap`. `scores`: names in `taskdepth.probing.scores`. `mdl`: the
+    online code length too. `keep_probes`: results keep the probes, to test them on other tasks. Without
+    `control_task` its accuracy is NaN.
+    """
+
+    interval: str = "wilson"
+    scores: tuple[str, ...] = ()
+    mdl: bool = False
+    keep_probes: bool = False
+    control_task: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +55,8 @@ class ProbeResult:
 
     `majority`: test accuracy of always answering the most frequent class of the training rows.
     `control_task_accuracy`: of probes trained and chosen in the same way on shuffled labels; `selectivity`
-    is the accuracy above it. `l2`: what the validation rows chose. `lower`, `upper`: 95 % Wilson interval.
+    is the accuracy above it. `l2`: what the rows held out chose. `lower`, `upper`: 95 % interval.
+    `coverage`: the share of test rows that take part, where not all do. `probes`: None unless asked for.
     """
 
     model: str
@@ -57,6 +73,10 @@ class ProbeResult:
     control_task_accuracy: Float[Tensor, " n_depths"]
     l2: Float[Tensor, " n_depths"]
     recalls: tuple[Recall, ...]
+    scores: Mapping[str, Float[Tensor, " n_depths"]] = field(default_factory=dict)
+    description_length: DescriptionLength | None = None
+    coverage: float | None = None
+    probes: Choice | None = None
 
     @property
     def selectivity(self) -> Float[Tensor, " n_depths"]:
@@ -74,103 +94,89 @@ class LinearProbes(lightning.LightningModule):
     """Every batch is one problem: its probes at all depths, for the true labels and the control task.
 
     The optimum is found by a solver and not by epochs of gradient steps, so one epoch is one fit:
-    `training_step` fits the path of L2 values on the training rows, lets the validation rows choose one per
-    depth, and measures on the test rows. Only `ProbeResult`s are kept.
+    `training_step` fits the path of L2 values, lets rows held out choose one per depth (the validation
+    rows, or k folds), and measures on the test rows. Only `ProbeResult`s are kept.
     """
 
-    def __init__(self, l2s: Sequence[float], seed: int) -> None:
+    def __init__(
+        self,
+        l2s: Sequence[float],
+        seed: int,
+        folds: int | None = None,
+        extras: Extras | None = None,
+    ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.results: list[ProbeResult] = []
         self.on_result: Callable[[], None] = lambda: None  # for a progress bar
         self._l2s = sorted(l2s)
         self._seed = seed
+        self._folds = folds
+        self._extras = extras or Extras()
 
     def configure_optimizers(self) -> list[Any]:
         return []  # the solver is the optimizer
 
     def training_step(self, problem: ProbeProblem, batch_idx: int) -> None:
-        y = self._with_control_task(problem)
-        x = standardised(problem.x, problem.is_train)
-        train, chosen_on, test = problem.is_train, problem.is_validation, problem.is_test
-        fits = fit_path(
-            x[:, train],
-            y[:, None, train],
-            self._l2s,
-            n_classes=len(problem.class_names),
-            tolerance=TOLERANCE,
-        )
-        choice = _choose(fits, x[:, chosen_on], y[:, None, chosen_on])
-        predicted = torch.stack([fit.predict(x[:, test]) for fit in fits])
-        depths = torch.arange(x.shape[0], device=x.device)
-        right = torch.stack(
-            [predicted[choice[i], i, depths] == y[i, test] for i in range(2)]
-        )  # [2, n_depths, n_test]: true labels, control task
-        self.results.append(_result(problem, right, torch.tensor(self._l2s)[choice[0].cpu()]))
+        y = problem.y[None]
+        if self._extras.control_task:
+            y = self._with_control_task(problem)
+        choice = choose(problem, y, self._l2s, self._folds, self._seed_of(problem, "folds"))
+        self.results.append(self._result(problem, y, choice))
         self.on_result()
 
+    def _seed_of(self, problem: ProbeProblem, what: str) -> int:
+        return stable_seed(self._seed, problem.target, problem.task, what)
+
     def _with_control_task(self, problem: ProbeProblem) -> Int[Tensor, "2 n"]:
-        seed = stable_seed(self._seed, problem.target, problem.task, "control task")
+        seed = self._seed_of(problem, "control task")
         return torch.stack([problem.y, shuffled_labels(problem.y.cpu(), seed).to(problem.y.device)])
 
+    def _result(self, problem: ProbeProblem, y: Int[Tensor, "2 n"], choice: Choice) -> ProbeResult:
+        extras, test = self._extras, problem.is_test
+        x, y_test = problem.x[:, test], problem.y[test].cpu()
+        # [sets, n_depths, n_test]: true labels, control task
+        right = (choice.predict(x) == y[:, None, test]).cpu()
+        accuracy = right[0].double().mean(dim=-1)
+        n = len(y_test)
+        seed = self._seed_of(problem, "interval")
+        lower, upper = interval(accuracy, n, extras.interval, seed)
+        mdl_seed = self._seed_of(problem, "description length")
+        return ProbeResult(
+            model=problem.model,
+            role=problem.role,
+            task=problem.task,
+            cluster=problem.cluster,
+            target=problem.target,
+            pooling=problem.pooling,
+            n=n,
+            accuracy=accuracy,
+            lower=lower,
+            upper=upper,
+            majority=_majority(problem, choice),
+            control_task_accuracy=(
+                right[1].double().mean(dim=-1)
+                if extras.control_task
+                else torch.full_like(accuracy, torch.nan)
+            ),
+            l2=choice.l2[0],
+            recalls=tuple(_recalls(problem, right[0])),
+            scores=(
+                scored(extras.scores, choice.probabilities(x)[0], y_test) if extras.scores else {}
+            ),
+            description_length=(
+                description_length(problem, self._l2s, mdl_seed) if extras.mdl else None
+            ),
+            coverage=problem.coverage,
+            probes=choice.cpu() if extras.keep_probes else None,
+        )
 
-def standardised(
-    x: Float[Tensor, "n_depths n d"], is_train: Bool[Tensor, " n"]
-) -> Float[Tensor, "n_depths n d"]:
-    """Each dimension of each depth to mean 0 and deviation 1 over the training rows.
 
-    One L2 then means the same at every depth, however large its states are. A dimension without variance
-    stays constant. In float32, after centring in float64.
-    """
-    x = x.double()
-    train = x[:, is_train]
-    mean = train.mean(dim=1, keepdim=True)
-    deviation = train.std(dim=1, keepdim=True, correction=0)
-    # rounding leaves a constant dimension a tiny deviation, which would blow up what is not there
-    constant = deviation <= 1e-9 * mean.abs()
-    return ((x - mean) / deviation.masked_fill(constant, 1.0)).masked_fill(constant, 0.0).float()
-
-
-def _choose(
-    fits: Sequence[LogisticFit],
-    x: Float[Tensor, "n_depths n d"],
-    y: Int[Tensor, "2 1 n"],
-) -> Int[Tensor, "2 n_depths"]:
-    """Which fit of the path does best on the validation rows; of equals, the largest L2."""
-    accuracy = torch.stack([(fit.predict(x) == y).double().mean(dim=-1) for fit in fits])
-    return len(fits) - 1 - accuracy.flip(0).argmax(dim=0)
-
-
-def _result(
-    problem: ProbeProblem,
-    right: Bool[Tensor, "2 n_depths n_test"],
-    l2: Float[Tensor, " n_depths"],
-) -> ProbeResult:
-    right = right.cpu()
-    y_test, y_train = problem.y[problem.is_test].cpu(), problem.y[problem.is_train].cpu()
-    n = len(y_test)
-    accuracy = right[0].double().mean(dim=-1)
-    lower, upper = wilson_interval(accuracy, n)
-    constant_answer = y_train.bincount().argmax().expand(n)
-    majority = multiclass_accuracy(
-        constant_answer, y_test, num_classes=len(problem.class_names), average="micro"
-    )
-    return ProbeResult(
-        model=problem.model,
-        role=problem.role,
-        task=problem.task,
-        cluster=problem.cluster,
-        target=problem.target,
-        pooling=problem.pooling,
-        n=n,
-        accuracy=accuracy,
-        lower=lower,
-        upper=upper,
-        majority=float(majority),
-        control_task_accuracy=right[1].double().mean(dim=-1),
-        l2=l2.double(),
-        recalls=tuple(_recalls(problem, right[0])),
-    )
+def _majority(problem: ProbeProblem, choice: Choice) -> float:
+    y_test = problem.y[problem.is_test].cpu()
+    answer = problem.y[choice.fitted_on].cpu().bincount().argmax().expand(len(y_test))
+    n_classes = len(problem.class_names)
+    return float(multiclass_accuracy(answer, y_test, num_classes=n_classes, average="micro"))
 
 
 def _recalls(problem: ProbeProblem, right: Bool[Tensor, "n_depths n_test"]) -> list[Recall]:
@@ -185,26 +191,13 @@ def _recalls(problem: ProbeProblem, right: Bool[Tensor, "n_depths n_test"]) -> l
     ]
 
 
-def wilson_interval(
-    accuracy: Float[Tensor, " *shape"], n: int
-) -> tuple[Float[Tensor, " *shape"], Float[Tensor, " *shape"]]:
-    """The 95 % score interval of a share of `n` (Wilson 1927).
-
-    >>> lower, upper = wilson_interval(torch.tensor([1.0], dtype=torch.float64), 10)
-    >>> round(float(lower), 4), round(float(upper), 4)
-    (0.7225, 1.0)
-    """
-    centre = accuracy + Z_95**2 / (2 * n)
-    half = Z_95 * (accuracy * (1 - accuracy) / n + Z_95**2 / (4 * n**2)).sqrt()
-    scale = 1 + Z_95**2 / n
-    return ((centre - half) / scale).clamp(min=0.0), ((centre + half) / scale).clamp(max=1.0)
-
-
 def fit_probes(
     problems: Problems,
     *,
     l2s: Sequence[float],
     seed: int,
+    folds: int | None = None,
+    extras: Extras | None = None,
     accelerator: str = "auto",
     progress: bool = True,
 ) -> list[ProbeResult]:
@@ -216,7 +209,7 @@ def fit_probes(
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     if len(problems) == 0:
         return []
-    probes = LinearProbes(l2s, seed)
+    probes = LinearProbes(l2s, seed, folds, extras)
     trainer = lightning.Trainer(
         max_epochs=1,
         accelerator=accelerator,

@@ -14,10 +14,12 @@ from taskdepth.errors import DataError
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ProbeProblem:
-    """What to read (`target`: `task`, `cluster` or `label`), from which states, on which rows.
+    """What to read (`target`: `task`, `cluster`, `label`, …), from which states, on which rows.
 
-    Each row belongs to one of the three splits. `group` numbers the rows' groups in `group_names`, for
-    recall by group: tasks when the target is `task`, clusters when it is `cluster`; None for labels.
+    Each row belongs to one of the three splits. `group` numbers the rows' groups in `groups`, for
+    recall by group: tasks when the target is `task`, clusters when it is `cluster`; None where the
+    problem is that of a single task. `is_scaled`: the states are used as they are. `coverage`: the
+    share of the test rows that take part, None where all do by nature.
 
     Raises:
         DataError: there is nothing to tell apart, or a split is empty.
@@ -37,6 +39,8 @@ class ProbeProblem:
     is_test: Bool[Tensor, " n"]
     group: Int[Tensor, " n"] | None = None
     groups: tuple[tuple[str, str], ...] = ()  # (task, cluster) of each group
+    is_scaled: bool = False
+    coverage: float | None = None
 
     def __post_init__(self) -> None:
         about = f"{self.target} probe of {self.task} on {self.model}"

@@ -5,35 +5,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
+from probe_problems import DEPTHS, D, N, problem
 from taskdepth.errors import DataError
 from taskdepth.probing.control_tasks import shuffled_labels
-from taskdepth.probing.probes import ProbeResult, fit_probes, standardised, wilson_interval
+from taskdepth.probing.probes import ProbeResult, fit_probes
 from taskdepth.probing.problem import ProbeProblem
 from taskdepth.probing.rows import to_rows
-
-N, D, DEPTHS = 600, 12, 5
-
-
-def problem(
-    x: Tensor | None = None, y: Tensor | None = None, n_classes: int = 3, **changes: object
-) -> ProbeProblem:
-    """Labels that can be read from depth 2 on, and only from there."""
-    generator = torch.Generator().manual_seed(0)
-    if y is None:
-        y = torch.randint(n_classes, (N,), generator=generator)
-    if x is None:
-        x = torch.randn(DEPTHS, N, D, generator=generator)
-        x[2:, :, :n_classes] += 3 * torch.eye(n_classes)[y]
-    part = torch.arange(len(y)) % 6
-    about = {"model": "m", "role": "pretrained", "task": "rte", "cluster": "nli", "target": "label"}
-    about |= {"pooling": "last_token", "class_names": tuple("abcdefgh"[:n_classes])}
-    splits = {"is_train": part < 4, "is_validation": part == 4, "is_test": part == 5}
-    return ProbeProblem(x=x, y=y, **(about | splits | changes))  # type: ignore[arg-type]
+from taskdepth.probing.scaling import standardised
 
 
 def solved(
@@ -121,14 +103,6 @@ def test_standardised_leaves_constant_dimensions_at_zero() -> None:
     assert out[..., 0].abs().max() == 0
     torch.testing.assert_close(out[0, :8, 1].mean(), torch.tensor(0.0))
     torch.testing.assert_close(out[0, :8, 1].std(correction=0), torch.tensor(1.0))
-
-
-@pytest.mark.parametrize(("right", "n"), [(0, 7), (3, 10), (10, 10), (481, 500)])
-def test_wilson_interval_is_scipys(right: int, n: int) -> None:
-    lower, upper = wilson_interval(torch.tensor([right / n], dtype=torch.float64), n)
-    expected = binomtest(right, n).proportion_ci(method="wilson")
-    assert float(lower) == pytest.approx(expected.low, abs=1e-12)
-    assert float(upper) == pytest.approx(expected.high, abs=1e-12)
 
 
 def test_recall_by_group_adds_up_to_accuracy() -> None:

@@ -1,0 +1,43 @@
+"""A model of the same shape with fresh weights: what the architecture alone gives a probe."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM
+
+from taskdepth.models.loading import load_config, load_tokenizer
+
+
+def saved(base: Path, root: Path, seed: int, *, trust_remote_code: bool = False) -> Path:
+    """The folder under `root` with such a model, made like the one in `base` unless it is there.
+
+    Weights are drawn as the architecture initialises them; the tokenizer is that of `base`.
+
+    Raises:
+        ModelError: the config or the tokenizer of `base` cannot be used.
+    """
+    config = load_config(base, trust_remote_code=trust_remote_code)
+    tokenizer = load_tokenizer(base, trust_remote_code=trust_remote_code)
+    about = hashlib.blake2b(f"{seed} {config.to_json_string()}".encode(), digest_size=8)
+    for path in sorted(base.glob("tokenizer*")):
+        about.update(path.read_bytes())
+    folder = root / f"random-init-{about.hexdigest()}"
+    if folder.is_dir():
+        return folder
+    partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
+    try:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            lm = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
+        lm.save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
+        if not folder.is_dir():  # another process may have been faster
+            partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder

@@ -1,0 +1,48 @@
+"""`Scaling`: what brings the dimensions of every depth to mean 0 and deviation 1."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scaling:
+    """Mean and deviation of each dimension of each depth; a constant dimension has deviation inf."""
+
+    mean: Float[Tensor, "#n_depths 1 #d"]
+    deviation: Float[Tensor, "#n_depths 1 #d"]
+
+    @classmethod
+    def of(cls, x: Float[Tensor, "n_depths n d"]) -> Scaling:
+        """That of the rows `x`, in float64."""
+        x = x.double()
+        mean = x.mean(dim=1, keepdim=True)
+        deviation = x.std(dim=1, keepdim=True, correction=0)
+        # rounding leaves a constant dimension a tiny deviation, which would blow up what is not there
+        constant = deviation <= 1e-9 * mean.abs()
+        return cls(mean, deviation.masked_fill(constant, torch.inf))
+
+    @classmethod
+    def none(cls, x: Float[Tensor, "n_depths n d"]) -> Scaling:
+        """Leaves rows as they are."""
+        zero = torch.zeros(1, 1, 1, dtype=torch.float64, device=x.device)
+        return cls(zero, zero + 1)
+
+    def apply(self, x: Float[Tensor, "n_depths n d"]) -> Float[Tensor, "n_depths n d"]:
+        """`x` scaled, in float32 after centring in float64; constant dimensions become 0."""
+        return ((x.double() - self.mean) / self.deviation).float()
+
+
+def standardised(
+    x: Float[Tensor, "n_depths n d"], is_train: Bool[Tensor, " n"]
+) -> Float[Tensor, "n_depths n d"]:
+    """Each dimension of each depth to mean 0 and deviation 1 over the training rows.
+
+    One L2 then means the same at every depth, however large its states are. A dimension without
+    variance stays constant.
+    """
+    return Scaling.of(x[:, is_train]).apply(x)
