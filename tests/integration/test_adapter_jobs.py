@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from taskdepth import config
 from taskdepth.activations.extraction import extract
 from taskdepth.activations.pooling import Pooling
+from taskdepth.activations.store import ActivationStore
 from taskdepth.data.tokenise import PromptFormat, Tokeniser
 from taskdepth.errors import ModelError
 from taskdepth.models import adapters, loading, routing
@@ -49,12 +50,13 @@ def read_states(place: Path, experimental: Path, tasks: list[str]) -> dict[str, 
     asked.append("logger=none")
     configured = settings("probe", place, *asked, "data.max_length_tokens=64")
     probe.run(configured)
+    store = ActivationStore(Path(configured.paths.activations))
     found = {}
     for manifest in Path(configured.paths.activations).rglob("manifest.json"):
-        about = json.loads(manifest.read_text())
+        about = json.loads(manifest.read_text())["about"]
         if about["split"] == "test":
-            tensors = load_file(manifest.parent / "activations.safetensors")
-            found[about["task"]] = tensors["last_token"]
+            states = store.read(manifest.parent.name).states
+            found[about["task"]] = states[Pooling.LAST_TOKEN]
     return found
 
 
