@@ -6,14 +6,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from taskdepth.errors import ConfigError, DataError
-from taskdepth.probing.newton import SoftmaxRegressions, rotate
+from taskdepth.probing.layout import Layout
+from taskdepth.probing.newton import ALL_HERE, Rows, SoftmaxRegressions, rotate
 
 # What one pass works on: about the processor's cache; on a GPU, enough to keep it busy.
 PART_BYTES = {"cpu": 2**24, "cuda": 2**32}
@@ -46,6 +46,7 @@ def fit_logistic(
     y: Int[Tensor, "*#problems n"],
     l2: float,
     *,
+    weight: Float[Tensor, "*#problems n"] | None = None,
     n_classes: int | None = None,
     start: LogisticFit | None = None,
     tolerance: float = 1e-7,
@@ -53,23 +54,24 @@ def fit_logistic(
 ) -> LogisticFit:
     """Minimise the sum of log-losses + l2/2 * ||W||^2, the bias free, to the optimum.
 
-    The leading dimensions are independent problems. Those of `x` and `y` are broadcast against each
-    other, and problems that share inputs share the work on them: `x [depths, n, d]` with
-    `y [2, 1, n]` is 2 * depths problems. Stops when the gap to the optimum is below `tolerance`
-    times the objective; 1e-4 is enough for accuracies. The products with `x` are made in its dtype,
-    half precision in float32.
+    The leading dimensions are independent problems. Those of `x`, `y` and `weight` are broadcast
+    against each other, and problems that share inputs share the work on them: `x [depths, n, d]`
+    with `y [2, 1, n]` is 2 * depths problems. A row's log-loss counts `weight` times; weight 0
+    leaves the row out, so `weight [folds, 1, n]` fits every fold at once. Stops when the gap to the
+    optimum is below `tolerance` times the objective; 1e-4 is enough for accuracies. The products
+    with `x` are made in its dtype, half precision in float32.
 
     Raises:
         ConfigError: `l2` is not positive and finite, or there are fewer than two classes.
-        DataError: the shapes (also those of `start`) do not fit, a value of `x` is not finite or a
-            label is out of range.
+        DataError: the shapes (also those of `start`) do not fit, a value of `x` is not finite, a
+            label is out of range, or weights are negative, not finite or all 0.
 
     >>> x, y = torch.tensor([[0.0], [1.0], [2.0], [3.0]]), torch.tensor([0, 0, 1, 1])
     >>> fit = fit_logistic(x, y, l2=1.0)
     >>> fit.predict(torch.tensor([[0.4], [2.6]]))
     tensor([0, 1])
     """
-    return _fit(x, y, [l2], n_classes, start, tolerance, max_steps)[0]
+    return solve(*(x, y, [l2], weight), n_classes, Stop(tolerance, max_steps), start=start)[0]
 
 
 def fit_path(
@@ -77,6 +79,7 @@ def fit_path(
     y: Int[Tensor, "*#problems n"],
     l2s: Sequence[float],
     *,
+    weight: Float[Tensor, "*#problems n"] | None = None,
     n_classes: int | None = None,
     tolerance: float = 1e-7,
     max_steps: int = 100,
@@ -88,42 +91,55 @@ def fit_path(
     Raises:
         ConfigError, DataError: as `fit_logistic`.
     """
-    return _fit(x, y, l2s, n_classes, None, tolerance, max_steps)
+    return solve(x, y, l2s, weight, n_classes, Stop(tolerance, max_steps))
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """When a problem is solved or given up."""
+
+    tolerance: float
+    max_steps: int
 
 
 @torch.no_grad()
-def _fit(
+def solve(
     x: Tensor,
     y: Tensor,
     l2s: Sequence[float],
+    weight: Tensor | None,
     n_classes: int | None,
-    start: LogisticFit | None,
-    tolerance: float,
-    max_steps: int,
+    stop: Stop,
+    *,
+    start: LogisticFit | None = None,
+    rows: Rows = ALL_HERE,
 ) -> list[LogisticFit]:
+    """`fit_path`, from `start` on, with rows that may lie on several ranks."""
     if x.dtype in (torch.float16, torch.bfloat16):
         x = x.float()
     if n_classes is None:
         n_classes = int(y.max()) + 1 if y.numel() else 0
-    _check(x, y, l2s, n_classes)
-    layout = _Layout.of(x, y)
+    check(x, y, l2s, weight, n_classes)
+    layout = Layout.of(x, y) if weight is None else Layout.of(x, y, weight)
     x, y = layout.inputs(x), layout.per_problem(y.long(), 1)
-    begin = None if start is None else layout.parameters(start, x.shape[-1], n_classes)
+    weight = None if weight is None else layout.per_problem(weight, 1)
+    begin = None if start is None else _parameters(start, layout, x.shape[-1], n_classes)
     size = _part_size(x, y, n_classes)
     parts = []
     for first in range(0, len(x), size):
         at = slice(first, first + size)
-        part = _Part(x[at], y[at], n_classes)
+        part = _Part(x[at], y[at], None if weight is None else weight[at], n_classes, rows)
         w = part.start() if begin is None else part.from_fit(begin[0][at], begin[1][at])
-        fits: dict[float, LogisticFit] = {}
-        for l2 in sorted(set(l2s), reverse=True):
-            w, converged = part.minimise(w, l2, tolerance, max_steps)
-            fits[l2] = part.to_fit(w, l2, converged)
-        parts.append(fits)
-    return [layout.restore([fits[l2] for fits in parts]) for l2 in l2s]
+        parts.append(part.path(w, l2s, stop))
+    return [_joined([fits[l2] for fits in parts], layout) for l2 in l2s]
 
 
-def _check(x: Tensor, y: Tensor, l2s: Sequence[float], n_classes: int) -> None:
+def check(
+    x: Tensor, y: Tensor, l2s: Sequence[float], weight: Tensor | None, n_classes: int
+) -> None:
+    """Raises:
+    ConfigError, DataError: as `fit_logistic`.
+    """
     if wrong := [l2 for l2 in l2s if not (math.isfinite(l2) and l2 > 0)]:
         raise ConfigError(f"l2 must be positive and finite, not {wrong[0]}")
     if x.ndim < 2 or y.ndim < 1 or x.shape[-2] != y.shape[-1] or 0 in x.shape:
@@ -134,6 +150,14 @@ def _check(x: Tensor, y: Tensor, l2s: Sequence[float], n_classes: int) -> None:
         raise DataError(f"a label lies outside 0 to {n_classes - 1}")
     if not bool(x.isfinite().all()):
         raise DataError("x holds values that are not finite")
+    if weight is None:
+        return
+    if weight.ndim < 1 or weight.shape[-1] != y.shape[-1]:
+        raise DataError(f"weight {list(weight.shape)} and y {list(y.shape)} differ in their rows")
+    if not bool((weight.isfinite() & (weight >= 0)).all()):
+        raise DataError("weights must be finite and not negative")
+    if not bool((weight > 0).any(dim=-1).all()):
+        raise DataError("the weights of a problem are all 0")
 
 
 def _part_size(x: Tensor, y: Tensor, n_classes: int) -> int:
@@ -143,58 +167,21 @@ def _part_size(x: Tensor, y: Tensor, n_classes: int) -> int:
     return max(1, PART_BYTES.get(x.device.type, PART_BYTES["cuda"]) // per_input_bytes)
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """How broadcast leading dimensions become b inputs with g label sets each."""
+def _parameters(
+    start: LogisticFit, layout: Layout, d: int, n_classes: int
+) -> tuple[Float[Tensor, "b g d columns"], Float[Tensor, "b g columns"]]:
+    expected = (*layout.problems, d, 1 if n_classes == 2 else n_classes)
+    if start.weight.shape != expected:
+        raise DataError(f"start has weights {list(start.weight.shape)}, not {list(expected)}")
+    return layout.per_problem(start.weight, 2), layout.per_problem(start.bias, 1)
 
-    problems: tuple[int, ...]
-    own: tuple[int, ...]  # the dimensions along which inputs differ
-    shared: tuple[int, ...]  # those along which label sets share inputs
 
-    @classmethod
-    def of(cls, x: Tensor, y: Tensor) -> _Layout:
-        try:
-            problems = np.broadcast_shapes(x.shape[:-2], y.shape[:-1])
-        except ValueError:
-            raise DataError(
-                f"leading dimensions of x {list(x.shape)} and y {list(y.shape)} do not broadcast"
-            ) from None
-        sizes = (1,) * (len(problems) - x.ndim + 2) + x.shape[:-2]
-        shared = tuple(i for i, size in enumerate(sizes) if size < problems[i])
-        return cls(problems, tuple(i for i in range(len(problems)) if i not in shared), shared)
-
-    def _sizes(self, dims: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(self.problems[i] for i in dims)
-
-    def inputs(self, x: Tensor) -> Float[Tensor, "b n d"]:
-        return x.reshape(math.prod(self._sizes(self.own)), *x.shape[-2:])
-
-    def per_problem(self, values: Tensor, n_trailing: int) -> Tensor:
-        """`[*problems, …]` as `[b, g, …]`."""
-        trailing = values.shape[values.ndim - n_trailing :]
-        values = values.expand((*self.problems, *trailing))
-        order = (*self.own, *self.shared)
-        values = values.permute((*order, *range(len(order), values.ndim)))
-        return values.reshape((math.prod(self._sizes(self.own)), -1, *trailing))
-
-    def parameters(self, fit: LogisticFit, d: int, n_classes: int) -> tuple[Tensor, Tensor]:
-        """The weights and biases of `fit`, as `[b, g, d, columns]` and `[b, g, columns]`."""
-        expected = (*self.problems, d, 1 if n_classes == 2 else n_classes)
-        if fit.weight.shape != expected:
-            raise DataError(f"start has weights {list(fit.weight.shape)}, not {list(expected)}")
-        return self.per_problem(fit.weight, 2), self.per_problem(fit.bias, 1)
-
-    def restore(self, parts: Sequence[LogisticFit]) -> LogisticFit:
-        """`[b, g, …]`, in parts of b, as `[*problems, …]`."""
-        order = (*self.own, *self.shared)
-        back = sorted(range(len(order)), key=order.__getitem__)
-
-        def joined(name: str) -> Tensor:
-            values = torch.cat([getattr(part, name) for part in parts])
-            values = values.reshape((*self._sizes(order), *values.shape[2:]))
-            return values.permute((*back, *range(len(order), values.ndim)))
-
-        return LogisticFit(*(joined(field.name) for field in fields(LogisticFit)))
+def _joined(parts: Sequence[LogisticFit], layout: Layout) -> LogisticFit:
+    """Parts `[b, g, …]` as `[*problems, …]`."""
+    names = [field.name for field in fields(LogisticFit)]
+    return LogisticFit(
+        *(layout.restore(torch.cat([getattr(part, name) for part in parts])) for name in names)
+    )
 
 
 class _Part:
@@ -204,21 +191,31 @@ class _Part:
     with the columns -w/2 and w/2 and twice the l2.
     """
 
-    def __init__(self, x: Float[Tensor, "b n d"], y: Int[Tensor, "b g n"], n_classes: int) -> None:
-        self.x, self.y = x, y
+    def __init__(
+        self,
+        x: Float[Tensor, "b n d"],
+        y: Int[Tensor, "b g n"],
+        weight: Float[Tensor, "b g n"] | None,
+        n_classes: int,
+        rows: Rows,
+    ) -> None:
+        self.x, self.y, self.weight, self.rows = x, y, weight, rows
         self.two_classes = n_classes == 2
-        self.rotated = rotate(x)
-        self.regressions = SoftmaxRegressions(self.rotated.x, y, n_classes)
+        self.rotated = rotate(x, rows)
+        self.regressions = SoftmaxRegressions(self.rotated.x, y, n_classes, weight, rows)
 
     def start(self) -> Float[Tensor, "b g classes axes_and_one"]:
         return self.regressions.start()
 
-    def minimise(
-        self, w: Tensor, l2: float, tolerance: float, max_steps: int
-    ) -> tuple[Tensor, Tensor]:
-        return self.regressions.minimise(
-            w, 2 * l2 if self.two_classes else l2, tolerance, max_steps
-        )
+    def path(self, w: Tensor, l2s: Sequence[float], stop: Stop) -> dict[float, LogisticFit]:
+        """A fit for every l2, the largest first; each starts from the one before."""
+        fits: dict[float, LogisticFit] = {}
+        for l2 in sorted(set(l2s), reverse=True):
+            w, converged = self.regressions.minimise(
+                w, 2 * l2 if self.two_classes else l2, stop.tolerance, stop.max_steps
+            )
+            fits[l2] = self.to_fit(w, l2, converged)
+        return fits
 
     def from_fit(self, weight: Tensor, bias: Tensor) -> Float[Tensor, "b g classes axes_and_one"]:
         weight, bias = weight.double().mT, bias.double()
@@ -240,29 +237,30 @@ class _Part:
         if self.two_classes:
             weight, bias = weight[:, :, 1:] - weight[:, :, :1], bias[..., 1:] - bias[..., :1]
         weight, bias = weight.to(self.x.dtype), bias.to(self.x.dtype)
-        objective, gradient_norm = _evaluate(self.x, self.y, weight.double(), bias.double(), l2)
+        objective, gradient_norm = self._evaluate(weight.double(), bias.double(), l2)
         return LogisticFit(weight.mT, bias, objective, gradient_norm, converged)
 
-
-def _evaluate(
-    x: Float[Tensor, "b n d"],
-    y: Int[Tensor, "b g n"],
-    weight: Float[Tensor, "b g columns d"],
-    bias: Float[Tensor, "b g columns"],
-    l2: float,
-) -> tuple[Float[Tensor, "b g"], Float[Tensor, "b g"]]:
-    """The objective and the norm of its gradient, in float64."""
-    x = x.double()
-    n_columns = bias.shape[-1]
-    logits = (weight.flatten(1, 2) @ x.mT).reshape(*bias.shape, -1) + bias[..., None]
-    if n_columns == 1:
-        log_p = torch.cat([logsigmoid(-logits), logsigmoid(logits)], dim=2)
-    else:
-        log_p = logits.log_softmax(dim=2)
-    label = y[:, :, None]
-    loss = -log_p.gather(2, label).sum(dim=(2, 3))
-    residual = log_p.exp().scatter_add_(2, label, -torch.ones_like(label, dtype=x.dtype))
-    residual = residual[:, :, -n_columns:]
-    gradient = (residual.flatten(1, 2) @ x).reshape(weight.shape) + l2 * weight
-    squared = gradient.square().sum(dim=(2, 3)) + residual.sum(dim=3).square().sum(dim=2)
-    return loss + l2 / 2 * weight.square().sum(dim=(2, 3)), squared.sqrt()
+    def _evaluate(
+        self, weight: Float[Tensor, "b g columns d"], bias: Float[Tensor, "b g columns"], l2: float
+    ) -> tuple[Float[Tensor, "b g"], Float[Tensor, "b g"]]:
+        """The objective and the norm of its gradient, in float64."""
+        x = self.x.double()
+        n_columns = bias.shape[-1]
+        logits = (weight.flatten(1, 2) @ x.mT).reshape(*bias.shape, -1) + bias[..., None]
+        if n_columns == 1:
+            log_p = torch.cat([logsigmoid(-logits), logsigmoid(logits)], dim=2)
+        else:
+            log_p = logits.log_softmax(dim=2)
+        label = self.y[:, :, None]
+        loss = -log_p.gather(2, label)
+        residual = log_p.exp().scatter_add_(2, label, -torch.ones_like(loss))[:, :, -n_columns:]
+        if self.weight is not None:
+            counted = self.weight[:, :, None].double()
+            # a row left out may be of an absent class, whose loss is infinite
+            loss = torch.where(counted > 0, loss * counted, 0)
+            residual = residual * counted
+        loss = self.rows.sum(loss.sum(dim=(2, 3)))
+        gradient = self.rows.sum((residual.flatten(1, 2) @ x).reshape(weight.shape)) + l2 * weight
+        of_bias = self.rows.sum(residual.sum(dim=3))
+        squared = gradient.square().sum(dim=(2, 3)) + of_bias.square().sum(dim=2)
+        return loss + l2 / 2 * weight.square().sum(dim=(2, 3)), squared.sqrt()
