@@ -14,7 +14,8 @@ lie on several ranks: parameters are the same on all of them, logits are those o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -117,6 +118,33 @@ class SoftmaxRegressions:
         w = torch.zeros(shape, dtype=torch.float64, device=self.x.device)
         w[..., -1] = torch.where(self.absent, 1.0, self.counts).log()
         return w
+
+    def predict(self, w: Float[Tensor, "b g classes axes_and_one"]) -> Int[Tensor, "b g n"]:
+        """The most probable class of every row."""
+        return self._logits(w).masked_fill_(self.absent[..., None], -torch.inf).argmax(dim=2)
+
+    def path(
+        self,
+        w: Float[Tensor, "b g classes axes_and_one"],
+        l2s: Sequence[float],
+        tolerance: float,
+        max_steps: int,
+    ) -> Iterator[tuple[Float[Tensor, "b g classes axes_and_one"], Bool[Tensor, "b g"]]]:
+        """`minimise` for every l2, in their order, the first from `w` on.
+
+        Optima move smoothly with log l2, so each of the others starts where the line through the two
+        before it leads.
+        """
+        known: list[tuple[float, Tensor]] = []
+        for l2 in l2s:
+            if len(known) > 1:
+                (far, w_far), (near, w_near) = known
+                # never further than the two are apart: that would blow up their errors
+                share = min(1.0, abs(math.log(l2 / near)) / max(abs(math.log(near / far)), 1e-9))
+                w = w_near + share * (w_near - w_far)
+            w, converged = self.minimise(w, l2, tolerance, max_steps)
+            yield w, converged
+            known = [*known[-1:], (l2, w)]
 
     def minimise(
         self,

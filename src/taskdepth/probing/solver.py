@@ -4,41 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn.functional import logsigmoid
 
 from taskdepth.errors import ConfigError, DataError
 from taskdepth.probing.layout import Layout
-from taskdepth.probing.newton import ALL_HERE, Rows, SoftmaxRegressions, rotate
+from taskdepth.probing.newton import ALL_HERE, Rows
+from taskdepth.probing.part import LogisticFit, Part, Stop, part_size
 
-# What one pass works on: about the processor's cache; on a GPU, enough to keep it busy.
-PART_BYTES = {"cpu": 2**24, "cuda": 2**32}
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LogisticFit:
-    """The optimum of every problem.
-
-    Two classes have one column, the log-odds of class 1, as in sklearn. A class without training
-    rows has weights 0 and bias -inf (with two classes: the bias is infinite), which is the limit of
-    its optimum. `objective` and `gradient_norm` are evaluated in float64 at `weight` and `bias` as
-    they are here. `converged` is about the gap to the optimum, see `fit_logistic`.
-    """
-
-    weight: Float[Tensor, "*problems d columns"]
-    bias: Float[Tensor, "*problems columns"]
-    objective: Float[Tensor, "*problems"]
-    gradient_norm: Float[Tensor, "*problems"]
-    converged: Bool[Tensor, "*problems"]
-
-    def predict(self, x: Float[Tensor, "*#problems n d"]) -> Int[Tensor, "*problems n"]:
-        """The most probable class of every row."""
-        logits = x.to(self.weight.dtype) @ self.weight + self.bias[..., None, :]
-        return (logits[..., 0] > 0).long() if logits.shape[-1] == 1 else logits.argmax(dim=-1)
+__all__ = ["LogisticFit", "fit_logistic", "fit_path"]
 
 
 def fit_logistic(
@@ -94,14 +71,6 @@ def fit_path(
     return solve(x, y, l2s, weight, n_classes, Stop(tolerance, max_steps))
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """When a problem is solved or given up."""
-
-    tolerance: float
-    max_steps: int
-
-
 @torch.no_grad()
 def solve(
     x: Tensor,
@@ -124,13 +93,13 @@ def solve(
     x, y = layout.inputs(x), layout.per_problem(y.long(), 1)
     weight = None if weight is None else layout.per_problem(weight, 1)
     begin = None if start is None else _parameters(start, layout, x.shape[-1], n_classes)
-    size = _part_size(x, y, n_classes)
+    size = part_size(x, y, n_classes)
     parts = []
     for first in range(0, len(x), size):
         at = slice(first, first + size)
-        part = _Part(x[at], y[at], None if weight is None else weight[at], n_classes, rows)
+        part = Part(x[at], y[at], None if weight is None else weight[at], n_classes, rows)
         w = part.start() if begin is None else part.from_fit(begin[0][at], begin[1][at])
-        parts.append(part.path(w, l2s, stop))
+        parts.append(part.fits(w, l2s, stop))
     return [_joined([fits[l2] for fits in parts], layout) for l2 in l2s]
 
 
@@ -160,13 +129,6 @@ def check(
         raise DataError("the weights of a problem are all 0")
 
 
-def _part_size(x: Tensor, y: Tensor, n_classes: int) -> int:
-    """How many of the inputs to solve at a time: what fits the processor's cache, or the GPU."""
-    n, d = x.shape[-2:]
-    per_input_bytes = x.element_size() * n * (2 * min(n, d) + 4 * y.shape[1] * n_classes)
-    return max(1, PART_BYTES.get(x.device.type, PART_BYTES["cuda"]) // per_input_bytes)
-
-
 def _parameters(
     start: LogisticFit, layout: Layout, d: int, n_classes: int
 ) -> tuple[Float[Tensor, "b g d columns"], Float[Tensor, "b g columns"]]:
@@ -182,85 +144,3 @@ def _joined(parts: Sequence[LogisticFit], layout: Layout) -> LogisticFit:
     return LogisticFit(
         *(layout.restore(torch.cat([getattr(part, name) for part in parts])) for name in names)
     )
-
-
-class _Part:
-    """Some of the inputs, rotated; leads from `LogisticFit` to rotated parameters and back.
-
-    The solver knows only one column per class. Two classes with one column w are the same problem
-    with the columns -w/2 and w/2 and twice the l2.
-    """
-
-    def __init__(
-        self,
-        x: Float[Tensor, "b n d"],
-        y: Int[Tensor, "b g n"],
-        weight: Float[Tensor, "b g n"] | None,
-        n_classes: int,
-        rows: Rows,
-    ) -> None:
-        self.x, self.y, self.weight, self.rows = x, y, weight, rows
-        self.two_classes = n_classes == 2
-        self.rotated = rotate(x, rows)
-        self.regressions = SoftmaxRegressions(self.rotated.x, y, n_classes, weight, rows)
-
-    def start(self) -> Float[Tensor, "b g classes axes_and_one"]:
-        return self.regressions.start()
-
-    def path(self, w: Tensor, l2s: Sequence[float], stop: Stop) -> dict[float, LogisticFit]:
-        """A fit for every l2, the largest first; each starts from the one before."""
-        fits: dict[float, LogisticFit] = {}
-        for l2 in sorted(set(l2s), reverse=True):
-            w, converged = self.regressions.minimise(
-                w, 2 * l2 if self.two_classes else l2, stop.tolerance, stop.max_steps
-            )
-            fits[l2] = self.to_fit(w, l2, converged)
-        return fits
-
-    def from_fit(self, weight: Tensor, bias: Tensor) -> Float[Tensor, "b g classes axes_and_one"]:
-        weight, bias = weight.double().mT, bias.double()
-        if self.two_classes:
-            weight, bias = torch.cat([-weight, weight], 2) / 2, torch.cat([-bias, bias], 2) / 2
-        w = self.start()
-        bias = torch.where(bias.isfinite(), bias, w[..., -1])
-        w[..., -1] = bias + (weight * self.rotated.mean[:, None, None]).sum(dim=-1)
-        w[..., :-1] = weight @ self.rotated.basis[:, None]
-        return w.masked_fill_(self.regressions.absent[..., None], 0)
-
-    def to_fit(self, w: Tensor, l2: float, converged: Tensor) -> LogisticFit:
-        weight = w[..., :-1] @ self.rotated.basis.mT[:, None]
-        bias = w[..., -1] - (weight * self.rotated.mean[:, None, None]).sum(dim=-1)
-        absent = self.regressions.absent
-        # a constant added to every bias changes nothing: those of the classes seen add up to 0
-        shift = bias.masked_fill(absent, 0).sum(-1, keepdim=True) / self.regressions.n_present
-        bias = (bias - shift).masked_fill(absent, -torch.inf)
-        if self.two_classes:
-            weight, bias = weight[:, :, 1:] - weight[:, :, :1], bias[..., 1:] - bias[..., :1]
-        weight, bias = weight.to(self.x.dtype), bias.to(self.x.dtype)
-        objective, gradient_norm = self._evaluate(weight.double(), bias.double(), l2)
-        return LogisticFit(weight.mT, bias, objective, gradient_norm, converged)
-
-    def _evaluate(
-        self, weight: Float[Tensor, "b g columns d"], bias: Float[Tensor, "b g columns"], l2: float
-    ) -> tuple[Float[Tensor, "b g"], Float[Tensor, "b g"]]:
-        """The objective and the norm of its gradient, in float64."""
-        x = self.x.double()
-        n_columns = bias.shape[-1]
-        logits = (weight.flatten(1, 2) @ x.mT).reshape(*bias.shape, -1) + bias[..., None]
-        if n_columns == 1:
-            log_p = torch.cat([logsigmoid(-logits), logsigmoid(logits)], dim=2)
-        else:
-            log_p = logits.log_softmax(dim=2)
-        label = self.y[:, :, None]
-        loss = -log_p.gather(2, label)
-        residual = log_p.exp().scatter_add_(2, label, -torch.ones_like(loss))[:, :, -n_columns:]
-        if self.weight is not None:
-            counted = self.weight[:, :, None].double()
-            # a row left out may be of an absent class, whose loss is infinite
-            loss = torch.where(counted > 0, loss * counted, 0)
-            residual = residual * counted
-        loss = self.rows.sum(loss.sum(dim=(2, 3)))
-        gradient = self.rows.sum((residual.flatten(1, 2) @ x).reshape(weight.shape)) + l2 * weight
-        of_bias = self.rows.sum(residual.sum(dim=3))
-        squared = gradient.square().sum(dim=(2, 3)) + of_bias.square().sum(dim=2)
-        return loss + l2 / 2 * weight.square().sum(dim=(2, 3)), squared.sqrt()

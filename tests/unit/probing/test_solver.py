@@ -13,7 +13,8 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from taskdepth.errors import ConfigError, DataError
-from taskdepth.probing.solver import PART_BYTES, LogisticFit, Stop, fit_logistic, fit_path, solve
+from taskdepth.probing.part import PART_BYTES, Stop
+from taskdepth.probing.solver import LogisticFit, fit_logistic, fit_path, solve
 
 
 def sample(

@@ -8,7 +8,8 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from taskdepth.errors import DataError
-from taskdepth.probing.solver import LogisticFit, Stop, fit_logistic, fit_path, solve
+from taskdepth.probing.part import Stop
+from taskdepth.probing.solver import LogisticFit, fit_logistic, fit_path, solve
 
 
 def sample(*shape: int, n_classes: int, seed: int = 0) -> tuple[Tensor, Tensor]:
