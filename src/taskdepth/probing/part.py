@@ -103,7 +103,7 @@ class Part:
         w = self.start()
         bias = torch.where(bias.isfinite(), bias, w[..., -1])
         w[..., -1] = bias + (weight * self.rotated.mean[:, None, None]).sum(dim=-1)
-        w[..., :-1] = weight @ self.rotated.basis[:, None]
+        w[..., :-1] = (weight.flatten(1, 2) @ self.rotated.basis).reshape(w[..., :-1].shape)
         return w.masked_fill_(self.regressions.absent[..., None], 0)
 
     def _to_fit(
@@ -115,7 +115,9 @@ class Part:
         """The fits of k values of l2 at once: one pass over the inputs, which float64 makes dear."""
         n_l2s, n_sets = w.shape[1:3]
         w = w.flatten(1, 2)
-        weight = w[..., :-1] @ self.rotated.basis.mT[:, None]
+        # one product per input: a dimension for the label sets would copy the basis for each of them
+        weight = w[..., :-1].flatten(1, 2) @ self.rotated.basis.mT
+        weight = weight.reshape(*w.shape[:3], -1)
         bias = w[..., -1] - (weight * self.rotated.mean[:, None, None]).sum(dim=-1)
         absent = self.regressions.absent.repeat(1, n_l2s, 1)
         # a constant added to every bias changes nothing: those of the classes seen add up to 0
