@@ -12,7 +12,7 @@ from taskdepth.errors import DataError
 from taskdepth.probing.layout import Layout
 from taskdepth.probing.newton import ALL_HERE
 from taskdepth.probing.part import Part, Stop, part_size
-from taskdepth.probing.solver import check
+from taskdepth.probing.solver import check, check_left
 
 
 @torch.no_grad()
@@ -42,11 +42,12 @@ def cross_validate(
     n_leading = max(x.ndim - 2, y.ndim - 1)
     weight = (~held_out).to(x.dtype)[(slice(None), *[None] * n_leading)]
     check(x, y, l2s, weight, n_classes)
+    check_left(weight, ALL_HERE)
     layout = Layout.of(x, y, weight)
     x, y = layout.inputs(x), layout.per_problem(y.long(), 1)
     weight = layout.per_problem(weight, 1)
     down, stop = sorted(set(l2s), reverse=True), Stop(tolerance, max_steps)
-    size = part_size(x, y, n_classes)
+    size = part_size(x, x.shape[-2], y.shape[1] * n_classes)
     parts = []
     for first in range(0, len(x), size):
         at = slice(first, first + size)

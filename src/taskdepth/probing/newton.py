@@ -27,7 +27,7 @@ NEGLIGIBLE_VARIANCE = 1e-12
 MAX_INNER_STEPS = 500
 MAX_SEARCHES = 30
 # Gaps measured with the preconditioner in the Hessian's place are rough: ask for that much less.
-ROUGH = 0.01
+ROUGH = 0.03
 
 
 def _unchanged(values: Tensor) -> Tensor:

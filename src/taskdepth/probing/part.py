@@ -46,10 +46,9 @@ class Stop:
     max_steps: int
 
 
-def part_size(x: Tensor, y: Tensor, n_classes: int) -> int:
+def part_size(x: Float[Tensor, "inputs _ d"], n_rows: int, n_columns: int) -> int:
     """How many of the inputs to solve at a time: what fits the processor's cache, or the GPU."""
-    n, d = x.shape[-2:]
-    per_input_bytes = x.element_size() * n * (2 * min(n, d) + 4 * y.shape[1] * n_classes)
+    per_input_bytes = x.element_size() * n_rows * (2 * min(n_rows, x.shape[-1]) + 4 * n_columns)
     return max(1, PART_BYTES.get(x.device.type, PART_BYTES["cuda"]) // per_input_bytes)
 
 

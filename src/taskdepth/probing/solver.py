@@ -89,11 +89,14 @@ def solve(
     if n_classes is None:
         n_classes = int(y.max()) + 1 if y.numel() else 0
     check(x, y, l2s, weight, n_classes)
+    check_left(weight, rows)
     layout = Layout.of(x, y) if weight is None else Layout.of(x, y, weight)
     x, y = layout.inputs(x), layout.per_problem(y.long(), 1)
     weight = None if weight is None else layout.per_problem(weight, 1)
     begin = None if start is None else _parameters(start, layout, x.shape[-1], n_classes)
-    size = part_size(x, y, n_classes)
+    # parts are the same on all ranks, whose sums they take part in
+    n_rows = rows.sum(torch.tensor(float(x.shape[-2]), dtype=torch.float64, device=x.device))
+    size = part_size(x, int(n_rows), y.shape[1] * n_classes)
     parts = []
     for first in range(0, len(x), size):
         at = slice(first, first + size)
@@ -125,7 +128,13 @@ def check(
         raise DataError(f"weight {list(weight.shape)} and y {list(y.shape)} differ in their rows")
     if not bool((weight.isfinite() & (weight >= 0)).all()):
         raise DataError("weights must be finite and not negative")
-    if not bool((weight > 0).any(dim=-1).all()):
+
+
+def check_left(weight: Tensor | None, rows: Rows) -> None:
+    """Raises:
+    DataError: the weights leave a problem without rows.
+    """
+    if weight is not None and not bool(rows.sum((weight > 0).double().sum(dim=-1)).all()):
         raise DataError("the weights of a problem are all 0")
 
 
