@@ -8,11 +8,14 @@ share the products with them.
 
 The products with the inputs run in the dtype of the inputs; the parameters, and every sum that
 decides something, are float64. Arrays end in `[classes, n]`: rows last, so that sums over few
-classes run over long vectors.
+classes run over long vectors. Whatever is summed over rows goes through `Rows`, so that the rows may
+lie on several ranks: parameters are the same on all of them, logits are those of their own rows.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,7 +27,26 @@ NEGLIGIBLE_VARIANCE = 1e-12
 MAX_INNER_STEPS = 500
 MAX_SEARCHES = 30
 # Gaps measured with the preconditioner in the Hessian's place are rough: ask for that much less.
-ROUGH = 0.01
+ROUGH = 0.03
+
+
+def _unchanged(values: Tensor) -> Tensor:
+    return values
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """How ranks that hold different rows come to the same sums; the default is to hold them all.
+
+    `sum` adds up the ranks' values, `first` gives every rank those of the first one.
+    """
+
+    sum: Callable[[Tensor], Tensor] = _unchanged
+    first: Callable[[Tensor], Tensor] = _unchanged
+    sharded: bool = False
+
+
+ALL_HERE = Rows()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +62,18 @@ class Rotated:
     mean: Float[Tensor, "b d"]
 
 
-def rotate(x: Float[Tensor, "b n d"]) -> Rotated:
+def rotate(x: Float[Tensor, "b n d"], rows: Rows = ALL_HERE) -> Rotated:
     """Centre `x` and turn it into its principal axes."""
-    mean = x.mean(dim=1, dtype=torch.float64)
-    centred = x.double() - mean[:, None]
     n, d = x.shape[-2:]
-    if n > d:
+    n_rows = rows.sum(torch.tensor(float(n), dtype=torch.float64, device=x.device))
+    mean = rows.sum(x.sum(dim=1, dtype=torch.float64)) / n_rows
+    centred = x.double() - mean[:, None]
+    if n > d or rows.sharded:
         narrow = centred.to(x.dtype)
         # every orthonormal basis of all d dimensions is exact, so this product may be a rough one
-        basis = torch.linalg.eigh((narrow.mT @ narrow).double()).eigenvectors
+        squares = rows.sum((narrow.mT @ narrow).double())
+        # equal matrices may still come apart into different axes on different ranks
+        basis = rows.first(torch.linalg.eigh(squares).eigenvectors)
         rotated = narrow @ basis.to(x.dtype)
     else:
         variance, axes = torch.linalg.eigh(centred @ centred.mT)
@@ -65,16 +90,25 @@ class SoftmaxRegressions:
 
     Parameters are `[b, g, classes, axes + 1]`, the bias last; `l2` weighs all but the bias. The
     optimum of a class without rows has weights 0 and a bias of minus infinity: it is kept out of
-    the sums, and its parameters stay 0.
+    the sums, and its parameters stay 0. `weight`: how often each row counts, once by default.
     """
 
     def __init__(
-        self, x: Float[Tensor, "b n axes_and_one"], y: Int[Tensor, "b g n"], n_classes: int
+        self,
+        x: Float[Tensor, "b n axes_and_one"],
+        y: Int[Tensor, "b g n"],
+        n_classes: int,
+        weight: Float[Tensor, "b g n"] | None = None,
+        rows: Rows = ALL_HERE,
     ) -> None:
         self.x = x
         self.x_squared = x.square()
         self.label = y[:, :, None]
-        self.counts = torch.nn.functional.one_hot(y, n_classes).sum(dim=2)
+        self.weight = None if weight is None else weight[:, :, None].to(x.dtype)
+        self.rows = rows
+        counted = torch.ones_like(y, dtype=torch.float64) if weight is None else weight.double()
+        counts = counted.new_zeros(*y.shape[:2], n_classes)
+        self.counts = rows.sum(counts.scatter_add_(2, y, counted))
         self.absent = self.counts == 0
         self.n_present = (~self.absent).sum(dim=-1, keepdim=True)
 
@@ -82,8 +116,35 @@ class SoftmaxRegressions:
         """No weights, and the biases that answer with the class frequencies."""
         shape = (*self.counts.shape, self.x.shape[-1])
         w = torch.zeros(shape, dtype=torch.float64, device=self.x.device)
-        w[..., -1] = self.counts.clamp(min=1).double().log()
+        w[..., -1] = torch.where(self.absent, 1.0, self.counts).log()
         return w
+
+    def predict(self, w: Float[Tensor, "b g classes axes_and_one"]) -> Int[Tensor, "b g n"]:
+        """The most probable class of every row."""
+        return self._logits(w).masked_fill_(self.absent[..., None], -torch.inf).argmax(dim=2)
+
+    def path(
+        self,
+        w: Float[Tensor, "b g classes axes_and_one"],
+        l2s: Sequence[float],
+        tolerance: float,
+        max_steps: int,
+    ) -> Iterator[tuple[Float[Tensor, "b g classes axes_and_one"], Bool[Tensor, "b g"]]]:
+        """`minimise` for every l2, in their order, the first from `w` on.
+
+        Optima move smoothly with log l2, so each of the others starts where the line through the two
+        before it leads.
+        """
+        known: list[tuple[float, Tensor]] = []
+        for l2 in l2s:
+            if len(known) > 1:
+                (far, w_far), (near, w_near) = known
+                # never further than the two are apart: that would blow up their errors
+                share = min(1.0, abs(math.log(l2 / near)) / max(abs(math.log(near / far)), 1e-9))
+                w = w_near + share * (w_near - w_far)
+            w, converged = self.minimise(w, l2, tolerance, max_steps)
+            yield w, converged
+            known = [*known[-1:], (l2, w)]
 
     def minimise(
         self,
@@ -104,7 +165,7 @@ class SoftmaxRegressions:
         converged = torch.zeros_like(self.counts[..., 0], dtype=torch.bool)
         for _ in range(max_steps):
             p, residual = self._probabilities(logits)
-            gradient = self._adjoint(residual) + penalty * w
+            gradient = self._adjoint(self._weighted(residual)) + penalty * w
             diagonal = self._hessian_diagonal(p) + penalty
             objective = self._loss(residual) + _dot(w, penalty * w) / 2
             gap = _dot(gradient, self._precondition(gradient, diagonal)) / 2
@@ -132,6 +193,7 @@ class SoftmaxRegressions:
 
         Stops where going on would lower the objective by no more than `left`.
         """
+        counted = self._weighted(p)
         step = torch.zeros_like(gradient)
         rest = -gradient
         direction = self._precondition(rest, diagonal)
@@ -140,7 +202,7 @@ class SoftmaxRegressions:
         for _ in range(MAX_INNER_STEPS):
             if not bool(running.any()):
                 break
-            image = self._hessian(p, direction) + penalty * direction
+            image = self._hessian(p, counted, direction) + penalty * direction
             curvature = _dot(direction, image)
             running &= curvature > 0
             length = torch.where(running, size / curvature, 0)[..., None, None]
@@ -171,9 +233,9 @@ class SoftmaxRegressions:
         length = (slope < 0).double()
         for _ in range(MAX_SEARCHES):
             moved = torch.addcmul(logits, change, length[..., None, None].to(change.dtype))
-            residual = self._probabilities(moved)[1]
-            there = (residual * change).sum(dim=(2, 3), dtype=torch.float64)
-            there += slope_of_penalty + length * bend
+            residual = self._weighted(self._probabilities(moved)[1])
+            there = self.rows.sum((residual * change).sum(dim=(2, 3), dtype=torch.float64))
+            there = there + slope_of_penalty + length * bend
             too_far = (slope < 0) & (there > -0.1 * slope)
             if not bool(too_far.any()):
                 break
@@ -189,7 +251,10 @@ class SoftmaxRegressions:
         self, residual: Tensor, x: Tensor | None = None
     ) -> Float[Tensor, "b g classes axes_and_one"]:
         product = residual.flatten(1, 2) @ (self.x if x is None else x)
-        return product.double().reshape(*residual.shape[:3], -1)
+        return self.rows.sum(product.double().reshape(*residual.shape[:3], -1))
+
+    def _weighted(self, values: Tensor) -> Float[Tensor, "b g classes n"]:
+        return values if self.weight is None else values * self.weight
 
     def _probabilities(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """The probabilities, and their difference from the labels without cancellation.
@@ -205,18 +270,21 @@ class SoftmaxRegressions:
     def _loss(self, residual: Tensor) -> Float[Tensor, "b g"]:
         """The log-loss, only roughly where the right class has next to no probability."""
         wrong = residual.gather(2, self.label).clamp(min=-1 + 1e-6)
-        return -wrong.log1p().sum(dim=(2, 3), dtype=torch.float64)
+        loss = -self._weighted(wrong.log1p())
+        return self.rows.sum(loss.sum(dim=(2, 3), dtype=torch.float64))
 
-    def _hessian(self, p: Tensor, v: Tensor) -> Float[Tensor, "b g classes axes_and_one"]:
-        """The Hessian of the log-loss times `v`."""
+    def _hessian(
+        self, p: Tensor, counted: Tensor, v: Tensor
+    ) -> Float[Tensor, "b g classes axes_and_one"]:
+        """The Hessian of the log-loss times `v`; `counted` is `p` times the rows' weights."""
         change = self._logits(v)
         # relative to the right class, for the reason that `_probabilities` gives
         change -= change.gather(2, self.label)
-        weighted = change.mul_(p)
-        return self._adjoint(weighted.addcmul_(p, weighted.sum(dim=2, keepdim=True), value=-1))
+        change -= (change * p).sum(dim=2, keepdim=True)
+        return self._adjoint(change.mul_(counted))
 
     def _hessian_diagonal(self, p: Tensor) -> Float[Tensor, "b g classes axes_and_one"]:
-        diagonal = self._adjoint(p - p.square(), self.x_squared)
+        diagonal = self._adjoint(self._weighted(p - p.square()), self.x_squared)
         return diagonal.clamp(min=torch.finfo(torch.float32).tiny)  # p may have come down to 0
 
     def _precondition(self, v: Tensor, diagonal: Tensor) -> Tensor:

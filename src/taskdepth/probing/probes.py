@@ -19,6 +19,7 @@ from taskdepth.probing.control_tasks import shuffled_labels
 from taskdepth.probing.description_length import DescriptionLength, description_length
 from taskdepth.probing.intervals import interval
 from taskdepth.probing.problem import ProbeProblem
+from taskdepth.probing.ranks import in_shares, own_devices
 from taskdepth.probing.scores import scored
 from taskdepth.seeds import stable_seed
 
@@ -200,40 +201,55 @@ def fit_probes(
     extras: Extras | None = None,
     accelerator: str = "auto",
     progress: bool = True,
+    costs: Sequence[float] | None = None,
 ) -> list[ProbeResult]:
     """The results of all `problems`, in their order; one problem is in memory at a time.
+
+    Where `torch.distributed` runs, the problems are dealt over its ranks by `costs` (all alike by
+    default), and every rank gets all results.
 
     Raises:
         DataError: a problem has nothing to tell apart, or an empty split.
     """
+
+    def fit(share: list[int]) -> list[ProbeResult]:
+        return _fit_share(
+            problems, share, LinearProbes(l2s, seed, folds, extras), accelerator, progress
+        )
+
+    return in_shares([1.0] * len(problems) if costs is None else costs, fit)
+
+
+def _fit_share(
+    problems: Problems, share: list[int], probes: LinearProbes, accelerator: str, progress: bool
+) -> list[ProbeResult]:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    if len(problems) == 0:
+    if not share:
         return []
-    probes = LinearProbes(l2s, seed, folds, extras)
     trainer = lightning.Trainer(
         max_epochs=1,
         accelerator=accelerator,
-        devices=1,
+        devices=own_devices(accelerator),
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,
         enable_progress_bar=False,
     )
     with Progress(disable=not progress) as bar:
-        job = bar.add_task("probe", total=len(problems))
+        job = bar.add_task("probe", total=len(share))
         probes.on_result = lambda: bar.advance(job)
-        trainer.fit(probes, _Loader(problems))
+        trainer.fit(probes, _Loader(problems, share))
     return probes.results
 
 
 class _Loader:
     """One problem after the other."""
 
-    def __init__(self, problems: Problems) -> None:
-        self._problems = problems
+    def __init__(self, problems: Problems, share: list[int]) -> None:
+        self._problems, self._share = problems, share
 
     def __len__(self) -> int:
-        return len(self._problems)
+        return len(self._share)
 
     def __iter__(self) -> Iterator[ProbeProblem]:
-        return (self._problems[index] for index in range(len(self)))
+        return (self._problems[index] for index in self._share)

@@ -13,7 +13,8 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from taskdepth.errors import ConfigError, DataError
-from taskdepth.probing.solver import PART_BYTES, LogisticFit, _fit, fit_logistic, fit_path
+from taskdepth.probing.part import PART_BYTES, Stop
+from taskdepth.probing.solver import LogisticFit, fit_logistic, fit_path, solve
 
 
 def sample(
@@ -285,7 +286,7 @@ def test_what_cannot_be_fitted_is_said(
 def test_shapes_that_do_not_fit_are_said_to_users_too(x: Tensor, y: Tensor, message: str) -> None:
     # below the public functions, whose shapes the tests' import hook would check before
     with pytest.raises(DataError, match=message):
-        _fit(x, y, [1.0], 3, None, 1e-7, 100)
+        solve(x, y, [1.0], None, 3, Stop(1e-7, 100))
 
 
 def test_a_start_of_another_shape_is_said() -> None:

@@ -1,0 +1,205 @@
+"""Two processes come to what one does: the same optimum from shared rows, the same results in order."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import taskdepth
+from taskdepth.errors import ConfigError, DataError
+from taskdepth.probing.probes import fit_probes
+from taskdepth.probing.problem import ProbeProblem
+from taskdepth.probing.ranks import deal, in_shares
+from taskdepth.probing.solver import fit_logistic
+
+TOLERANCE = 1e-12
+CASES = {
+    f"{n_classes} classes, {n} rows, {kind}": (n_classes, n, kind)
+    for n_classes, n, kind in product([2, 4], [90, 14], ["plain", "weights"])
+}
+
+
+def sample(n_classes: int, n: int, kind: str) -> tuple[torch.Tensor, ...]:
+    """Two problems of 20 dimensions, the last class in the second half of the rows only."""
+    generator = torch.Generator().manual_seed(n)
+    x = torch.randn(2, n, 20, generator=generator, dtype=torch.float64) + 2
+    y = torch.randint(n_classes - 1, (n,), generator=generator)
+    y[-3:] = n_classes - 1
+    weight = torch.rand(3, 1, n, generator=generator, dtype=torch.float64)
+    weight[0, :, : n // 2] = 0  # the first rank holds no row of this problem
+    return (x, y, weight) if kind == "weights" else (x, y)
+
+
+def problems() -> list[ProbeProblem]:
+    generator = torch.Generator().manual_seed(0)
+    part = torch.arange(60) % 6
+    found = []
+    for task in "abc":
+        y = torch.randint(2, (60,), generator=generator)
+        x = torch.randn(2, 60, 4, generator=generator) + y[:, None]
+        splits = {"is_train": part < 4, "is_validation": part == 4, "is_test": part == 5}
+        names: dict[str, Any] = {"model": "m", "role": "r", "task": task, "cluster": "c"}
+        names |= {"target": "label", "pooling": "last_token", "class_names": ("no", "yes")}
+        found.append(ProbeProblem(**names, x=x, y=y, **splits))
+    return found
+
+
+def work_of_a_rank(rank: int, folder: Path) -> None:
+    """What each of the two processes does."""
+    import torch.distributed as dist
+
+    from taskdepth.probing.ranks import fit_logistic_sharded
+
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    found: dict[str, Any] = {}
+    for name, (n_classes, n, kind) in CASES.items():
+        half = slice(0, n // 3) if rank == 0 else slice(n // 3, n)
+        x, y, *weight = sample(n_classes, n, kind)
+        fit = fit_logistic_sharded(
+            x[:, half],
+            y[half],
+            0.3,
+            n_classes=n_classes,
+            weight=weight[0][..., half] if weight else None,
+            tolerance=TOLERANCE,
+        )
+        found[name] = (fit.objective, fit.weight, fit.bias, fit.gradient_norm, fit.predict(x))
+    try:
+        fit_logistic_sharded(x / rank, y, 1.0, n_classes=4)  # the first rank's rows are infinite
+    except DataError as error:
+        found["refused"] = str(error)
+    try:
+        in_shares([1.0] * 4, lambda share: [refuse(item) for item in share])
+    except DataError as error:
+        found["failed"] = str(error)
+    found["own"] = in_shares([3.0, 1.0, 2.0], lambda share: [(rank, item) for item in share])
+    results = fit_probes(problems(), l2s=[1.0], seed=0, accelerator="cpu", progress=False)
+    found["probes"] = [(result.task, result.accuracy) for result in results]
+    torch.save(found, folder / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+def refuse(item: int) -> int:
+    if item == 1:
+        raise DataError("item 1 cannot be done")
+    return item
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("ranks")
+    places = [str(Path(__file__).parent), str(Path(taskdepth.__file__).parents[1])]
+    processes = []
+    for rank in range(2):
+        code = f"import pathlib, test_ranks as t; t.work_of_a_rank({rank}, pathlib.Path({str(folder)!r}))"
+        env = os.environ | {"PYTHONPATH": os.pathsep.join(places), "OMP_NUM_THREADS": "1"}
+        # what torchrun sets, and Lightning looks at
+        env |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+        env |= {"TORCHELASTIC_RUN_ID": "test", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+        processes.append(
+            subprocess.Popen([sys.executable, "-c", code], env=env, stderr=subprocess.PIPE)
+        )
+    try:
+        for process in processes:
+            _, said = process.communicate(timeout=120)
+            assert process.returncode == 0, said.decode()
+    finally:
+        for process in processes:
+            process.kill()
+    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_rows_on_two_ranks_have_the_optimum_of_one(name: str, found: list[dict[str, Any]]) -> None:
+    n_classes, n, kind = CASES[name]
+    x, y, *weight = sample(n_classes, n, kind)
+    alone = fit_logistic(
+        x,
+        y,
+        0.3,
+        n_classes=n_classes,
+        weight=weight[0] if weight else None,
+        tolerance=TOLERANCE,
+    )
+    for a, b in zip(*(of_rank[name] for of_rank in found), strict=True):
+        assert torch.equal(a, b), "the same iterates on both ranks"
+    objective, fit_weight, bias, _, predicted = found[0][name]
+    torch.testing.assert_close(objective, alone.objective, rtol=1e-9, atol=0)
+    torch.testing.assert_close(fit_weight, alone.weight, rtol=0, atol=1e-4)
+    torch.testing.assert_close(bias, alone.bias, rtol=0, atol=1e-4)
+    assert torch.equal(predicted, alone.predict(x))
+
+
+def test_rows_that_cannot_be_fitted_stop_every_rank(found: list[dict[str, Any]]) -> None:
+    assert "not finite" in found[0]["refused"]
+    assert "another rank" in found[1]["refused"]
+
+
+def test_an_error_of_one_rank_is_raised_on_all(found: list[dict[str, Any]]) -> None:
+    assert [of_rank["failed"] for of_rank in found] == ["item 1 cannot be done"] * 2
+
+
+def test_results_are_in_order_on_every_rank(found: list[dict[str, Any]]) -> None:
+    assert [of_rank["own"] for of_rank in found] == [[(0, 0), (1, 1), (1, 2)]] * 2
+
+
+def test_probes_on_two_ranks_are_those_of_one(found: list[dict[str, Any]]) -> None:
+    alone = fit_probes(problems(), l2s=[1.0], seed=0, accelerator="cpu", progress=False)
+    for of_rank in found:
+        assert [task for task, _ in of_rank["probes"]] == ["a", "b", "c"]
+        for (_, accuracy), expected in zip(of_rank["probes"], alone, strict=True):
+            assert torch.equal(accuracy, expected.accuracy)
+
+
+def test_without_ranks_everything_is_done_here() -> None:
+    assert in_shares([1.0, 2.0], lambda share: [10 * item for item in share]) == [0, 10]
+    assert in_shares([], lambda share: share) == []
+
+
+def some_costs(seed: int) -> list[float]:
+    generator = torch.Generator().manual_seed(seed)
+    n = int(torch.randint(0, 9, (), generator=generator))
+    costs: list[float] = (torch.rand(n, generator=generator) ** 3).tolist()
+    return costs
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("n_ranks", [1, 2, 3])
+def test_every_item_is_dealt_once_and_no_hand_is_far_from_the_best(seed: int, n_ranks: int) -> None:
+    costs = some_costs(seed)
+    hands = deal(costs, n_ranks)
+    assert len(hands) == n_ranks
+    assert sorted(item for hand in hands for item in hand) == list(range(len(costs)))
+    dearest = max(sum(costs[item] for item in hand) for hand in hands)
+    ways = product(range(n_ranks), repeat=len(costs))
+    best = min(
+        max(sum(c for c, r in zip(costs, way, strict=True) if r == rank) for rank in range(n_ranks))
+        for way in ways
+    )
+    assert dearest <= (4 / 3 - 1 / (3 * n_ranks)) * best + 1e-12  # Graham 1969
+
+
+@pytest.mark.parametrize(
+    ("costs", "n_ranks", "expected"),
+    [
+        ([], 2, [[], []]),
+        ([1.0], 3, [[0], [], []]),
+        ([1.0, 1.0, 1.0], 2, [[0, 2], [1]]),
+        ([1.0, 4.0, 2.0, 2.0], 2, [[1, 0], [2, 3]]),
+    ],
+)
+def test_dealing_by_hand(costs: list[float], n_ranks: int, expected: list[list[int]]) -> None:
+    assert deal(costs, n_ranks) == [sorted(hand) for hand in expected]
+
+
+def test_nobody_to_deal_to() -> None:
+    with pytest.raises(ConfigError, match="0 ranks"):
+        deal([1.0], 0)
