@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,9 @@ from torch import Tensor, nn
 
 from conftest import tiny_llama
 from taskdepth import layers
-from taskdepth.activations.extraction import each_depth, extract
+from taskdepth.activations import extraction
+from taskdepth.activations.capture import each_depth
+from taskdepth.activations.extraction import Adapted, extract, extract_each
 from taskdepth.activations.pooling import Pooling
 from taskdepth.models import adapters
 from taskdepth.models.packing import can_pack
@@ -153,6 +156,56 @@ def test_the_adapter_off_is_the_model_itself_bit_for_bit() -> None:
     for pooling in POOLINGS:
         assert torch.equal(before[pooling], off[pooling])
         assert torch.equal(before[pooling], after[pooling])
+
+
+def saved(lm: nn.Module, blocks: list[int], folder: Path, seed: int) -> Adapted:
+    torch.manual_seed(seed)
+    wrapped = adapted(lm, blocks)
+    adapters.save(wrapped, folder)
+    adapters.detach(wrapped)
+    return Adapted(lambda: adapters.loaded(lm, folder), adapters.first_block(lm, folder))
+
+
+@pytest.mark.parametrize("held_bytes", [2**30, 1])
+@pytest.mark.parametrize("depths", [None, [0, 1], [3], [4, 2, 0]])
+@pytest.mark.parametrize("itself", [True, False])
+@pytest.mark.parametrize("pack", [True, False])
+def test_models_that_read_together_read_as_each_alone_bit_for_bit(
+    pack: bool,
+    itself: bool,
+    depths: list[int] | None,
+    held_bytes: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(extraction, "PREFIX_BYTES", held_bytes)
+    lm = tiny_llama().lm
+    asked: dict[str, Any] = {"poolings": POOLINGS, "depths": depths, "pack": pack}
+    asked |= {"batch_tokens": 24, "final_norm": "post"}
+    upper, all_blocks, top = (
+        saved(lm, blocks, tmp_path / str(blocks[0]), seed=blocks[0])
+        for blocks in ([2, 3], [0, 1, 2, 3], [3])
+    )
+    assert [one.first_block for one in (upper, all_blocks, top)] == [2, 0, 3]
+    alone = [extract(lm, prompts(), **asked)] if itself else []
+    for one in (upper, all_blocks, top):
+        with one.wear() as model:
+            alone.append(extract(model, prompts(), **asked))
+    ran: list[int] = []
+    for number, block in enumerate(layers.find_blocks(lm)):
+        block.mlp.register_forward_hook(lambda *_, number=number: ran.append(number))
+    told: list[int] = []
+    together = extract_each(
+        lm, [upper, all_blocks, top], prompts(), itself=itself, advance=told.append, **asked
+    )
+    assert sum(told) == len(alone) * len(LENGTHS)
+    for found, expected in zip(together, alone, strict=True):
+        for pooling in POOLINGS:
+            assert torch.equal(found[pooling], expected[pooling])
+    if depths is None:
+        n_batches = len(told) // len(alone)
+        # block 1 runs for the model itself and for the adapter in all blocks, block 3 for all
+        assert (ran.count(1), ran.count(3)) == (2 * n_batches, (3 + itself) * n_batches)
 
 
 def test_bfloat16_states_come_as_float32_and_close() -> None:
