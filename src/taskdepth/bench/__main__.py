@@ -27,8 +27,10 @@ def main() -> None:
     extraction = commands.add_parser(
         "extraction", help="every depth's states, against the way of the paper's authors"
     )
-    extraction.add_argument("--prompts", type=int, default=72)
-    extraction.add_argument("--theirs", type=int, default=12, help="prompts for the authors' way")
+    extraction.add_argument("--prompts", type=int, default=128)
+    extraction.add_argument(
+        "--repeated", type=int, default=48, help="of these, for all but the authors' way"
+    )
     for command in (training, extraction):
         command.add_argument("--json", action="store_true", help="print one JSON object")
         command.add_argument(
@@ -62,7 +64,7 @@ def _run(arguments: argparse.Namespace) -> list[BenchRow]:
         return training.run(model, data, arguments.steps, arguments.batch)
     from taskdepth.bench import extraction
 
-    return extraction.run(model, data, arguments.prompts, arguments.theirs)
+    return extraction.run(model, data, arguments.prompts, arguments.repeated)
 
 
 def _table(rows: list[BenchRow]) -> Table:

@@ -35,6 +35,10 @@ def small(model_type: str) -> nn.Module:
     configs = {
         "llama": transformers.LlamaConfig(**common),
         "gemma2": transformers.Gemma2Config(**common, num_key_value_heads=2, head_dim=8),
+        # every other block attends to the last few tokens only
+        "gemma3": transformers.Gemma3TextConfig(
+            **common, num_key_value_heads=2, head_dim=8, sliding_window=4, sliding_window_pattern=2
+        ),
         "gpt2": transformers.GPT2Config(n_layer=3, n_embd=16, n_head=2, vocab_size=50),
         "gpt_neox": transformers.GPTNeoXConfig(**common),
         "opt": transformers.OPTConfig(**common, word_embed_proj_dim=16, ffn_dim=32),
@@ -83,6 +87,44 @@ def test_every_depth_equals_hidden_states(
             torch.testing.assert_close(
                 found[pooling][:, i], expected[pooling], rtol=1e-5, atol=1e-5
             )
+
+
+def related(vocabulary: int = 50) -> list[list[int]]:
+    """Prompts that begin alike, one inside another, two the same, and one of its own."""
+    torch.manual_seed(2)
+    tokens = torch.randint(1, vocabulary, (40,)).tolist()
+    return [
+        *(tokens[:9] + tokens[i : i + 5] for i in (20, 25, 30)),
+        *(tokens[:6], tokens[:6], tokens[:9]),
+        *([*tokens[:12], 48], [*tokens[:12], 49], tokens[30:]),
+    ]
+
+
+@pytest.mark.parametrize("model_type", ["llama", "gpt2", "gpt_neox", "opt", "gemma3"])
+@pytest.mark.parametrize("batch_tokens", [10, 20, 1000])
+def test_what_prompts_share_is_read_once_and_changes_nothing(
+    model_type: str, batch_tokens: int
+) -> None:
+    lm = small(model_type)
+    assert can_pack(lm)
+    n_read: list[int] = []
+    lm.get_input_embeddings().register_forward_hook(lambda m, a, out: n_read.append(out.shape[1]))
+    targets = list(range(1, 10))
+    asked: dict[str, Any] = {"poolings": list(Pooling), "first_targets": targets}
+    found = extract(lm, related(), **asked, pack=True, batch_tokens=batch_tokens)
+    n_packed = sum(n_read)
+    for i, prompt in enumerate(related()):
+        alone = extract(lm, [prompt], poolings=list(Pooling), first_targets=[targets[i]])
+        for pooling in Pooling:
+            torch.testing.assert_close(
+                found[pooling][:, i], alone[pooling][:, 0], rtol=1e-5, atol=1e-5
+            )
+    read = [(*prompt, target) for prompt, target in zip(related(), targets, strict=True)]
+    apart = {sequence[:n] for sequence in read for n in range(1, len(sequence) + 1)}
+    if batch_tokens == 1000:
+        assert n_packed == len(apart)
+    else:
+        assert len(apart) < n_packed < sum(map(len, read))
 
 
 @pytest.mark.parametrize("pack", [False, True])
