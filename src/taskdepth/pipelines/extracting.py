@@ -210,7 +210,7 @@ class Study:
         bases = {unit.base: unit for units in by_model.values() for unit in units}
         models = {base: self._load(base) for base in bases}
         first = next(iter(bases))
-        prompts = [prompt for unit in self.missing() for prompt in unit.prompts]
+        prompts = [unit.prompts for unit in self.missing()]
         rate = measured_rate(models[first].lm, prompts, self._poolings, pack=self._pack)
         return [
             self._cost(ref, units, models[units[0].base].lm, rate)
