@@ -78,9 +78,11 @@ def rotate(x: Float[Tensor, "b n d"], rows: Rows = ALL_HERE) -> Rotated:
     n, d = x.shape[-2:]
     n_rows = rows.sum(torch.tensor(float(n), dtype=torch.float64, device=x.device))
     mean = rows.sum(x.sum(dim=1, dtype=torch.float64)) / n_rows
-    centred = x.double() - mean[:, None]
+    # a copy even of float64, which stays as it is
+    centred = x.to(torch.float64, copy=True).sub_(mean[:, None])
     if n > d or rows.sharded:
         narrow = centred.to(x.dtype)
+        del centred  # before the next large arrays are made
         # every orthonormal basis of all d dimensions is exact: the dtype of the inputs is enough
         squares = rows.sum(narrow.mT @ narrow)
         # equal matrices may still come apart into different axes on different ranks
