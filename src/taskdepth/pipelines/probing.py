@@ -15,9 +15,10 @@ from taskdepth.config import ProbeConfig
 from taskdepth.pipelines.extracting import ExamplesOf, Study
 from taskdepth.pipelines.planning import Plan, class_of, plan
 from taskdepth.probing.bag_of_tokens import bag_of_tokens
-from taskdepth.probing.probes import Extras, ProbeResult, fit_probes
+from taskdepth.probing.probes import fit_probes
 from taskdepth.probing.probes import Problems as ProblemList
 from taskdepth.probing.problem import ProbeProblem
+from taskdepth.probing.result import Extras, ProbeResult
 from taskdepth.probing.rows import bag_rows, to_rows, transfer_rows
 from taskdepth.probing.transfer import transfer
 from taskdepth.results.table import Row, pooled_name

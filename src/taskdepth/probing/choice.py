@@ -43,7 +43,7 @@ class Choice:
         return Choice(
             LogisticFit(*(getattr(self.fit, field.name).cpu() for field in fields(LogisticFit))),
             self.l2.cpu(),
-            Scaling(self.scaling.mean.cpu(), self.scaling.deviation.cpu()),
+            self.scaling.to("cpu"),
             self.fitted_on.cpu(),
         )
 

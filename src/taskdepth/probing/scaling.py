@@ -20,8 +20,15 @@ class Scaling:
     def of(cls, x: Float[Tensor, "n_depths n d"]) -> Scaling:
         """That of the rows `x`, in float64."""
         x = x.double()
-        mean = x.mean(dim=1, keepdim=True)
-        deviation = x.std(dim=1, keepdim=True, correction=0)
+        return cls.of_moments(
+            x.mean(dim=1, keepdim=True), x.std(dim=1, keepdim=True, correction=0)
+        )
+
+    @classmethod
+    def of_moments(
+        cls, mean: Float[Tensor, "n_depths 1 d"], deviation: Float[Tensor, "n_depths 1 d"]
+    ) -> Scaling:
+        """That of rows with this mean and deviation."""
         # rounding leaves a constant dimension a tiny deviation, which would blow up what is not there
         constant = deviation <= 1e-9 * mean.abs()
         return cls(mean, deviation.masked_fill(constant, torch.inf))
@@ -31,6 +38,10 @@ class Scaling:
         """Leaves rows as they are."""
         zero = torch.zeros(1, 1, 1, dtype=torch.float64, device=x.device)
         return cls(zero, zero + 1)
+
+    def to(self, device: torch.device | str) -> Scaling:
+        """The same on `device`."""
+        return Scaling(self.mean.to(device), self.deviation.to(device))
 
     def apply(self, x: Float[Tensor, "n_depths n d"]) -> Float[Tensor, "n_depths n d"]:
         """`x` scaled, in float32 after centring in float64; constant dimensions become 0."""
