@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from taskdepth.probing.cross_validation import cross_validate
 from taskdepth.probing.folds import assign_folds
 from taskdepth.probing.problem import ProbeProblem
 from taskdepth.probing.scaling import Scaling
@@ -58,8 +59,10 @@ def choose(
     """Fit the path of `l2s` and choose one per label set and depth; of equals, the largest.
 
     Without `folds` the validation rows choose between fits to the training rows. With k folds, each
-    of training and validation rows is held out once, and the choice is fitted to all of them. The
-    test rows are not touched.
+    of training and validation rows is held out once, and the choice is fitted to all of them. All
+    folds are scaled as those rows together are, as is the final fit: an L2 means the same in both, and
+    one decomposition serves every fold. A fold's probes so know the mean and deviation of the states
+    they are judged on, but none of their labels. The test rows are not touched.
 
     Raises:
         DataError: there are fewer rows than folds.
@@ -71,7 +74,8 @@ def choose(
         right = _right(problem, y, path, problem.is_validation.nonzero()[:, 0])
     else:
         inside = (problem.is_train | problem.is_validation).nonzero()[:, 0]
-        right = _right_by_folds(problem, y, l2s, inside, folds, seed)
+        fold = assign_folds(problem.y[inside], folds, seed)
+        right = _right_by_folds(problem, y, l2s, inside, fold)
         path = _path(problem, y, l2s, inside)
     best = len(l2s) - 1 - right.flip(0).argmax(dim=0)
     fits, scaling = path
@@ -84,15 +88,24 @@ def _right_by_folds(
     y: Int[Tensor, "sets n"],
     l2s: Sequence[float],
     rows: Int[Tensor, " n_rows"],
-    folds: int,
-    seed: int,
+    fold: Int[Tensor, " n_rows"],
 ) -> Int[Tensor, "l2s sets n_depths"]:
-    fold = assign_folds(problem.y[rows], folds, seed)
-    counts = []
-    for number in range(folds):
-        path = _path(problem, y, l2s, rows[fold != number])
-        counts.append(_right(problem, y, path, rows[fold == number]))
-    return torch.stack(counts).sum(dim=0)
+    """How many of `rows` each l2 gets right, every row answered by probes that have not seen it."""
+    accuracy = cross_validate(
+        _scaling(problem, rows).apply(problem.x[:, rows]),
+        y[:, None, rows],
+        l2s,
+        fold,
+        n_classes=len(problem.class_names),
+        tolerance=TOLERANCE,
+    )
+    # counts: equal ones must be equal, whatever a mean was rounded to
+    return (accuracy * len(rows)).round().long()
+
+
+def _scaling(problem: ProbeProblem, rows: Int[Tensor, " n_rows"]) -> Scaling:
+    x = problem.x[:, rows]
+    return Scaling.none(x) if problem.is_scaled else Scaling.of(x)
 
 
 def _path(
@@ -101,12 +114,9 @@ def _path(
     l2s: Sequence[float],
     rows: Int[Tensor, " n_rows"],
 ) -> tuple[list[LogisticFit], Scaling]:
-    x = problem.x[:, rows]
-    scaling = Scaling.none(x) if problem.is_scaled else Scaling.of(x)
-    n_classes = len(problem.class_names)
-    fits = fit_path(
-        scaling.apply(x), y[:, None, rows], l2s, n_classes=n_classes, tolerance=TOLERANCE
-    )
+    scaling = _scaling(problem, rows)
+    x, n_classes = scaling.apply(problem.x[:, rows]), len(problem.class_names)
+    fits = fit_path(x, y[:, None, rows], l2s, n_classes=n_classes, tolerance=TOLERANCE)
     return fits, scaling
 
 
