@@ -259,9 +259,10 @@ class MinibatchConfig:
 @dataclass
 class ProbingConfig:
     """`solver`: `optimum` finds the exact one with a problem's states in memory, `adamw` comes near it with
-    batches of rows from the disk. `l2s` is the path from which one is chosen, per depth: by the validation rows, or by `folds` folds
-    of training and validation rows. `random_init` probes a model of the same shape with fresh weights,
-    `transfer` tests label probes on other tasks with the same label set, `mdl` adds code lengths."""
+    batches of rows from the disk. `l2s` is the path from which one is chosen, per depth: by the
+    validation rows, or by `folds` folds of training and validation rows. `random_init` probes a model of
+    the same shape with fresh weights, `transfer` tests label probes on other tasks with the same label
+    set, `mdl` adds code lengths."""
 
     targets: list[str] = field(default_factory=lambda: ["task", "cluster", "label"])
     poolings: list[str] = field(default_factory=lambda: ["last_token"])

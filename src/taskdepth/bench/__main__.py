@@ -1,4 +1,4 @@
-"""`python -m taskdepth.bench {training,extraction,probing} [--json]`: our way and the usual way, side by side."""
+"""`python -m taskdepth.bench {training,extraction,probing} [--json]`: ours and the usual way, side by side."""
 
 from __future__ import annotations
 

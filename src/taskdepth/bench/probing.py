@@ -167,8 +167,8 @@ def _folds_against_one_fit(problems: Sequence[BenchProblem]) -> list[BenchRow]:
     """All L2 values on all folds: to choose by, at the probes' own tolerance, and to the optimum."""
     import torch
 
-    from taskdepth.probing.cross_validation import cross_validate
     from taskdepth.probing.choice import TOLERANCE
+    from taskdepth.probing.cross_validation import cross_validate
     from taskdepth.probing.solver import fit_logistic, fit_path
 
     def one(p: BenchProblem) -> Any:

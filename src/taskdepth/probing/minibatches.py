@@ -58,6 +58,8 @@ class MinibatchProbes(lightning.LightningModule):
     best epoch.
     """
 
+    _penalty: Tensor
+
     def __init__(
         self,
         problem: StreamedProblem,
@@ -161,7 +163,7 @@ class MinibatchProbes(lightning.LightningModule):
         return Choice(picked(fits, best), l2, self.scaling, self._train).cpu()
 
     def _by_probe(self, parameter: Tensor) -> Float[Tensor, "n_depths rows l2s sets columns"]:
-        return parameter.unflatten(-1, self._columns)
+        return parameter.view(*parameter.shape[:-1], *self._columns)
 
     def _log_probabilities(
         self, x: Tensor, weight: Tensor, bias: Tensor
@@ -173,7 +175,8 @@ class MinibatchProbes(lightning.LightningModule):
         return logits.log_softmax(dim=-1)
 
     def _sum_over_ranks(self, values: Tensor) -> Tensor:
-        return self.trainer.strategy.reduce(values.to(self.device), reduce_op="sum")
+        summed: Tensor = self.trainer.strategy.reduce(values.to(self.device), reduce_op="sum")
+        return summed
 
 
 def _start(y: Int[Tensor, "sets n"], n_classes: int) -> Float[Tensor, "sets columns"]:
@@ -257,7 +260,7 @@ def _answers(
 ) -> Answers:
     """What the probes say of the test rows, each read once."""
     predicted, probability = [], []
-    for rows in problem.is_test.nonzero()[:, 0].split(batch_rows):
+    for rows in torch.split(problem.is_test.nonzero()[:, 0], batch_rows):
         x = problem.states.read(rows)
         predicted.append(choice.predict(x))
         if with_probability:

@@ -84,3 +84,9 @@ class StreamedProblem(Question):
     """A question with states that are read a few rows at a time."""
 
     states: StateRows
+
+    def held(self) -> ProbeProblem:
+        """The same with all of its states read."""
+        about = {field.name: getattr(self, field.name) for field in fields(Question)}
+        x = self.states.read(torch.arange(len(self.y)))
+        return ProbeProblem(x=x, **about)

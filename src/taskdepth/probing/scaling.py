@@ -20,9 +20,7 @@ class Scaling:
     def of(cls, x: Float[Tensor, "n_depths n d"]) -> Scaling:
         """That of the rows `x`, in float64."""
         x = x.double()
-        return cls.of_moments(
-            x.mean(dim=1, keepdim=True), x.std(dim=1, keepdim=True, correction=0)
-        )
+        return cls.of_moments(x.mean(dim=1, keepdim=True), x.std(dim=1, keepdim=True, correction=0))
 
     @classmethod
     def of_moments(

@@ -47,7 +47,7 @@ class JoinedRows:
         n_depths, _, d = self.shape
         x = torch.empty(n_depths, len(rows), d)
         of_row = torch.bucketize(rows, self._ends, right=True)
-        for number in of_row.unique().tolist():
+        for number in sorted(set(of_row.tolist())):
             here = of_row == number
             start = int(self._ends[number - 1]) if number else 0
             x[:, here] = self._parts[number].read(rows[here] - start)
@@ -91,7 +91,7 @@ class RowBatches:
         if self._seed is not None:
             generator = torch.Generator().manual_seed(stable_seed(self._seed, str(self._epoch)))
             rows = rows[torch.randperm(len(rows), generator=generator)]
-        for batch in rows.split(self._batch_rows):
+        for batch in torch.split(rows, self._batch_rows):
             share = batch[self._rank :: self._n_ranks].sort().values  # as they lie on the disk
             yield self.states.read(share), self._y[:, share], len(batch)
 
@@ -115,7 +115,9 @@ def streamed_scaling(batches: RowBatches, sum_over_ranks: SumOverRanks) -> Scali
             x = x.double()
             own = x.mean(dim=1, keepdim=True)
             away = own - mean
-            squares = squares + (x - own).square().sum(1, keepdim=True) + away**2 * (n * k / (n + k))
+            squares = (
+                squares + (x - own).square().sum(1, keepdim=True) + away**2 * (n * k / (n + k))
+            )
             mean = mean + away * (k / (n + k))
             n += k
     n_all = sum_over_ranks(torch.tensor(float(n), dtype=torch.float64))
