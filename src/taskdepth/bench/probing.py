@@ -243,7 +243,7 @@ def _memory(problem: BenchProblem) -> BenchRow:
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "problem.pt"
-        torch.save((problem.x, problem.y), path)
+        torch.save((problem.states, problem.y), path)
         command = [sys.executable, "-m", "taskdepth.bench.probing", str(path)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -279,16 +279,37 @@ def _peak_bytes() -> int:
 
 
 def main() -> None:
-    """The process that `_memory` starts: the activations and one fit of them."""
+    """The process that `_memory` starts: the activations, and their probes as `probe.py` fits them."""
     import torch
 
-    from taskdepth.probing.solver import fit_logistic
+    from taskdepth.probing.choice import choose
+    from taskdepth.probing.control_tasks import shuffled_labels
+    from taskdepth.probing.problem import ProbeProblem
 
-    few = torch.randn(2, 40, 30), torch.arange(40) % 3
-    fit_logistic(*few, L2)  # what is loaded and set up once is not counted
+    def probe(x: Tensor, y: Tensor) -> None:
+        part = torch.arange(len(y)) % 6
+        names = tuple(map(str, range(int(y.max()) + 1)))
+        problem = ProbeProblem(
+            model="",
+            role="",
+            task="",
+            cluster="",
+            target="",
+            pooling="",
+            class_names=names,
+            x=x,
+            y=y,
+            is_train=part < 4,
+            is_validation=part == 4,
+            is_test=part == 5,
+        )
+        choice = choose(problem, torch.stack([y, shuffled_labels(y, 0)]), PROBES_L2S)
+        choice.predict(x[:, problem.is_test])
+
+    probe(torch.randn(2, 40, 30), torch.arange(40) % 3)  # what is set up once is not counted
     before_bytes = _peak_bytes()
     x, y = torch.load(Path(sys.argv[1]))
-    fit_logistic(x, y, L2)
+    probe(x, y)
     print(json.dumps({"used_bytes": _peak_bytes() - before_bytes}))
 
 
