@@ -26,6 +26,7 @@ DTYPES = ("float32", "bfloat16", "float16")
 LOSS_BALANCES = ("token", "example", "task", "self_paced", "coba")
 RATES = ("proportional", "temperature", "uniform", "weights")
 PROBE_TARGETS = ("task", "cluster", "label", "option", "first_token")
+PROBE_SOLVERS = ("optimum", "adamw")
 PROBE_SCORES = ("macro_f1", "auroc", "calibration_error")
 
 NEED_PATH = {
@@ -245,13 +246,28 @@ class ExtractionConfig:
 
 
 @dataclass
+class MinibatchConfig:
+    """Of `solver=adamw`: `batch_rows` of all ranks make a step at the rate `lr`; training ends when no probe
+    got better on the validation rows for `patience` epochs."""
+
+    batch_rows: int = 1024
+    lr: float = 3e-3
+    max_epochs: int = 50
+    patience: int = 3
+
+
+@dataclass
 class ProbingConfig:
-    """`l2s` is the path from which one is chosen, per depth: by the validation rows, or by `folds` folds
-    of training and validation rows. `random_init` probes a model of the same shape with fresh weights,
-    `transfer` tests label probes on other tasks with the same label set, `mdl` adds code lengths."""
+    """`solver`: `optimum` finds the exact one with a problem's states in memory, `adamw` comes near it with
+    batches of rows from the disk. `l2s` is the path from which one is chosen, per depth: by the
+    validation rows, or by `folds` folds of training and validation rows. `random_init` probes a model of
+    the same shape with fresh weights, `transfer` tests label probes on other tasks with the same label
+    set, `mdl` adds code lengths."""
 
     targets: list[str] = field(default_factory=lambda: ["task", "cluster", "label"])
     poolings: list[str] = field(default_factory=lambda: ["last_token"])
+    solver: str = "optimum"
+    minibatch: MinibatchConfig = field(default_factory=MinibatchConfig)
     l2s: list[float] = field(default_factory=lambda: [1.0, 10.0, 100.0, 1000.0])
     folds: int | None = None
     interval: str = "wilson"
@@ -541,6 +557,7 @@ def _probe_problems(config: ProbeConfig) -> list[str]:
         ("similarity.poolings", config.similarity.poolings, tuple(config.extraction.poolings)),
         ("probe.targets", config.probe.targets, PROBE_TARGETS),
         ("probe.scores", config.probe.scores, PROBE_SCORES),
+        ("probe.solver", [config.probe.solver], PROBE_SOLVERS),
         ("probe.interval", [config.probe.interval], ("wilson", "bootstrap")),
         ("similarity.splits", config.similarity.splits, ("train", "validation", "test")),
         ("extraction.dtype", [config.extraction.dtype], DTYPES),
@@ -560,6 +577,17 @@ def _probe_problems(config: ProbeConfig) -> list[str]:
         )
     if config.probe.transfer and "label" not in config.probe.targets:
         found.append("probe.transfer tests label probes: put label into probe.targets")
+    if config.probe.solver == "adamw":
+        found += [
+            f"probe.{name} needs a problem's states in memory: probe.solver=optimum"
+            for name in ("folds", "transfer", "mdl")
+            if getattr(config.probe, name)
+        ]
+    found += [
+        f"probe.minibatch.{name} must be above 0, not {value}"
+        for name, value in vars(config.probe.minibatch).items()
+        if value <= 0
+    ]
     if config.extraction.batch_tokens is not None and config.extraction.batch_tokens < 1:
         found.append("extraction.batch_tokens must be at least 1")
     return found

@@ -12,6 +12,7 @@ from hydra import compose, initialize_config_dir
 from safetensors.torch import load_file
 
 from taskdepth import config
+from taskdepth.activations.stored import StoredActivations
 from taskdepth.pipelines import probe
 from taskdepth.results.table import LayerTable
 
@@ -162,3 +163,27 @@ def test_where_nothing_can_be_asked_the_reason_is_told(
         "no chosen task offers options",
         "no chosen task is a generation task",
     }
+
+
+def test_minibatches_tell_of_every_depth_and_hold_no_problem_whole(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tasks(tmp_path / "tasks")
+    read: list[int] = []
+    states = StoredActivations.states
+
+    def counted(*arguments: Any, **named: Any) -> Any:
+        found = states(*arguments, **named)
+        read.append(found.shape[1])
+        return found
+
+    monkeypatch.setattr(StoredActivations, "states", counted)
+    asked = ["name=adamw", "probe.solver=adamw", "probe.minibatch.batch_rows=8"]
+    asked += ["probe.minibatch.max_epochs=3", "probe.targets=[task,label]"]
+    result = probe.run(settings(tmp_path, tiny_folder, *asked))
+    table = LayerTable.read(result.run_dir / "layers.parquet")
+    for task in ("all", "mood", "truth", "tone"):
+        for name in ("accuracy", "selectivity", "l2", "macro_f1", "bag_of_tokens"):
+            rows = table.where(kind="probe", task=task, name=name)
+            assert {row.depth for row in rows} == set(range(5)), (task, name)
+    assert max(read) <= 8, "never more rows than a batch has"

@@ -1,4 +1,4 @@
-"""`python -m taskdepth.bench training [--json]`: our way and the usual way on the same work, side by side."""
+"""`python -m taskdepth.bench {training,extraction,probing} [--json]`: ours and the usual way, side by side."""
 
 from __future__ import annotations
 
@@ -31,16 +31,23 @@ def main() -> None:
     extraction.add_argument(
         "--repeated", type=int, default=48, help="of these, for all but the authors' way"
     )
-    for command in (training, extraction):
+    probing = commands.add_parser(
+        "probing", help="probes to the optimum against scikit-learn, folds and L2 values, memory"
+    )
+    probing.add_argument(
+        "--every", type=int, default=5, help="time scikit-learn at each so-many-th depth"
+    )
+    without = {
+        training: ("random weights of SmolLM2-135M's shape", "the demo suite"),
+        extraction: ("random weights of SmolLM2-135M's shape", "the demo suite"),
+        probing: ("synthetic activations of that shape", "the same"),
+    }
+    for command, (model, data) in without.items():
         command.add_argument("--json", action="store_true", help="print one JSON object")
         command.add_argument(
-            "--model",
-            type=Path,
-            help="folder of a causal LM; without it, random weights of SmolLM2-135M's shape",
+            "--model", type=Path, help=f"folder of a causal LM; without it, {model}"
         )
-        command.add_argument(
-            "--data", type=Path, help="folder of JSONL tasks; without it, the demo suite"
-        )
+        command.add_argument("--data", type=Path, help=f"folder of JSONL tasks; without it, {data}")
     arguments = parser.parse_args()
     try:
         rows = _run(arguments)
@@ -62,6 +69,10 @@ def _run(arguments: argparse.Namespace) -> list[BenchRow]:
         from taskdepth.bench import training
 
         return training.run(model, data, arguments.steps, arguments.batch)
+    if arguments.bench == "probing":
+        from taskdepth.bench import probing
+
+        return probing.run(model, data, arguments.every)
     from taskdepth.bench import extraction
 
     return extraction.run(model, data, arguments.prompts, arguments.repeated)

@@ -22,7 +22,7 @@ from taskdepth.activations.plan import Cost, bytes_on_disk, forward_flops, measu
 from taskdepth.activations.pooling import Pooling
 from taskdepth.activations.recording import Recording
 from taskdepth.activations.store import ActivationStore
-from taskdepth.activations.stored import Activations
+from taskdepth.activations.stored import Activations, StoredActivations
 from taskdepth.config import DataConfig, ProbeConfig
 from taskdepth.data.tokenise import Tokeniser
 from taskdepth.errors import ModelError
@@ -159,6 +159,10 @@ class Study:
             ResultsError: nothing was.
         """
         return self._store.read(self._units[ref, task, split].key)
+
+    def open(self, ref: ModelRef, task: str, split: Split) -> StoredActivations:
+        """The same, to be read in parts; raises as `read` does."""
+        return self._store.open(self._units[ref, task, split].key)
 
     def prompts(self, ref: ModelRef, task: str, split: Split) -> tuple[tuple[int, ...], ...]:
         """The tokens that a model reads."""

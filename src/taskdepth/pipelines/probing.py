@@ -6,19 +6,24 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from taskdepth.activations.pooling import Pooling
+from taskdepth.activations.stored import StoredActivations
 from taskdepth.config import ProbeConfig
 from taskdepth.pipelines.extracting import ExamplesOf, Study
 from taskdepth.pipelines.planning import Plan, class_of, plan
-from taskdepth.probing.bag_of_tokens import bag_of_tokens
-from taskdepth.probing.probes import Extras, ProbeResult, fit_probes
-from taskdepth.probing.probes import Problems as ProblemList
-from taskdepth.probing.problem import ProbeProblem
+from taskdepth.probing.bag_of_tokens import BagOfTokens
+from taskdepth.probing.minibatches import Minibatches, StreamedProblems, fit_in_minibatches
+from taskdepth.probing.probes import fit_probes
+from taskdepth.probing.problem import ProbeProblem, StateRows, StreamedProblem
+from taskdepth.probing.result import Extras, ProbeResult
 from taskdepth.probing.rows import bag_rows, to_rows, transfer_rows
+from taskdepth.probing.streaming import JoinedRows
 from taskdepth.probing.transfer import transfer
 from taskdepth.results.table import Row, pooled_name
 from taskdepth.results.undefined import Undefined
@@ -39,8 +44,21 @@ class Part:
     classes: tuple[int, ...]
 
 
+class StoredRows:
+    """The rows of one part, read from the store's mapped files."""
+
+    def __init__(self, stored: StoredActivations, pooling: Pooling, rows: Sequence[int]) -> None:
+        self._stored, self._pooling = stored, pooling
+        self._rows = torch.tensor(rows, dtype=torch.int64)
+        n_depths, _, d = stored.states(pooling, rows=[]).shape
+        self.shape = (n_depths, len(rows), d)
+
+    def read(self, rows: Int[Tensor, " k"]) -> Float[Tensor, "n_depths k d"]:
+        return self._stored.states(self._pooling, rows=self._rows[rows].tolist())
+
+
 class Problems:
-    """The planned problems; each is read from the store when it is asked for, and not kept."""
+    """The planned problems; their states are read from the store as far as they are asked for."""
 
     def __init__(self, plans: Sequence[Plan], study: Study, examples: ExamplesOf) -> None:
         self._plans = plans
@@ -50,16 +68,16 @@ class Problems:
     def __len__(self) -> int:
         return len(self._plans)
 
-    def __getitem__(self, index: int) -> ProbeProblem:
+    def __getitem__(self, index: int) -> StreamedProblem:
         asked = self._plans[index]
         parts = _parts(asked, self._examples)
         states = [
-            self._study.read(asked.model, part.spec.name, part.split).states[asked.pooling][
-                :, list(part.rows)
-            ]
+            StoredRows(
+                self._study.open(asked.model, part.spec.name, part.split), asked.pooling, part.rows
+            )
             for part in parts
         ]
-        return _problem(asked, parts, torch.cat(states, dim=1))
+        return _problem(asked, parts, JoinedRows(states))
 
 
 class Bags:
@@ -87,12 +105,25 @@ class Bags:
     def __len__(self) -> int:
         return len(self._made_of)
 
-    def __getitem__(self, index: int) -> ProbeProblem:
+    def __getitem__(self, index: int) -> StreamedProblem:
         asked, prompts = self._made_of[index]
         parts = _parts(asked, self._examples)
         rows = [of_part[i] for part, of_part in zip(parts, prompts, strict=True) for i in part.rows]
         is_train = torch.tensor([part.split is Split.TRAIN for part in parts for _ in part.rows])
-        return replace(_problem(asked, parts, bag_of_tokens(rows, is_train)), is_scaled=True)
+        return replace(_problem(asked, parts, BagOfTokens(rows, is_train)), is_scaled=True)
+
+
+class Held:
+    """Problems with all of their states in memory, one problem at a time."""
+
+    def __init__(self, problems: StreamedProblems) -> None:
+        self._problems = problems
+
+    def __len__(self) -> int:
+        return len(self._problems)
+
+    def __getitem__(self, index: int) -> ProbeProblem:
+        return self._problems[index].held()
 
 
 def probe_rows(
@@ -117,15 +148,13 @@ def probe_rows(
     return rows, undefined + [item for result in results for item in _undefined_scores(result)]
 
 
-def _fit(config: ProbeConfig, problems: ProblemList, extras: Extras) -> list[ProbeResult]:
-    return fit_probes(
-        problems,
-        l2s=config.probe.l2s,
-        seed=config.seed,
-        folds=config.probe.folds,
-        extras=extras,
-        accelerator=config.extraction.accelerator,
-    )
+def _fit(config: ProbeConfig, problems: StreamedProblems, extras: Extras) -> list[ProbeResult]:
+    settings = config.probe
+    shared: dict[str, Any] = {"l2s": settings.l2s, "seed": config.seed, "extras": extras}
+    shared["accelerator"] = config.extraction.accelerator
+    if settings.solver == "adamw":
+        return fit_in_minibatches(problems, Minibatches(**vars(settings.minibatch)), **shared)
+    return fit_probes(Held(problems), folds=settings.folds, **shared)
 
 
 def _transfers(
@@ -139,7 +168,7 @@ def _transfers(
         others = [j for j, other in enumerate(plans) if j != i and _transferable(other, asked)]
         if not others:
             continue
-        problem = problems[i]
+        problem = problems[i].held()
         for j in others:
             source = plans[j].specs[0].name
             probes = results[j].probes
@@ -185,13 +214,13 @@ def _parts(asked: Plan, examples: ExamplesOf) -> list[Part]:
     return parts
 
 
-def _problem(asked: Plan, parts: Sequence[Part], x: Float[Tensor, "n_depths n d"]) -> ProbeProblem:
+def _problem(asked: Plan, parts: Sequence[Part], states: StateRows) -> StreamedProblem:
     single = asked.single
     splits = [part.split for part in parts for _ in part.rows]
     group_names = list(dict.fromkeys(_group(asked, spec) for spec in asked.specs))
     groups = [group_names.index(_group(asked, part.spec)) for part in parts for _ in part.rows]
     covered = asked.classes if asked.target in ("option", "first_token") else None
-    return ProbeProblem(
+    return StreamedProblem(
         model=asked.model.name,
         role=str(asked.model.role),
         task=single.name if single else "all",
@@ -199,7 +228,7 @@ def _problem(asked: Plan, parts: Sequence[Part], x: Float[Tensor, "n_depths n d"
         target=asked.target,
         pooling=str(asked.pooling),
         class_names=asked.class_names,
-        x=x,
+        states=states,
         y=torch.tensor([number for part in parts for number in part.classes]),
         is_train=torch.tensor([split is Split.TRAIN for split in splits]),
         is_validation=torch.tensor([split is Split.VALIDATION for split in splits]),

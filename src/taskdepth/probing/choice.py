@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from taskdepth.probing.cross_validation import cross_validate
 from taskdepth.probing.folds import assign_folds
+from taskdepth.probing.part import part_size
 from taskdepth.probing.problem import ProbeProblem
 from taskdepth.probing.scaling import Scaling
 from taskdepth.probing.scores import log_probabilities
@@ -30,20 +32,29 @@ class Choice:
 
     def predict(self, x: Float[Tensor, "n_depths n d"]) -> Int[Tensor, "sets n_depths n"]:
         """The most probable class of states as they were extracted."""
-        return self.fit.predict(self.scaling.apply(x))
+        return torch.cat([one.fit.predict(one.scaling.apply(of)) for one, of in self._each(x)], 1)
 
     def probabilities(
         self, x: Float[Tensor, "n_depths n d"]
     ) -> Float[Tensor, "sets n_depths n classes"]:
         """The probability of every class, of states as they were extracted."""
-        return log_probabilities(self.fit, self.scaling.apply(x)).exp()
+        each = [log_probabilities(one.fit, one.scaling.apply(of)) for one, of in self._each(x)]
+        return torch.cat(each, dim=1).exp_()
+
+    def _each(self, x: Float[Tensor, "n_depths n d"]) -> Iterator[tuple[Choice, Tensor]]:
+        """Depth by depth, so that the scaled copies are small beside the states."""
+        for i in range(len(x)):
+            at = slice(i, i + 1)
+            fit = LogisticFit(*(values[:, at] for values in _values(self.fit)))
+            scaling = Scaling(self.scaling.mean[at], self.scaling.deviation[at])
+            yield Choice(fit, self.l2[:, at], scaling, self.fitted_on), x[at]
 
     def cpu(self) -> Choice:
         """The same probes in main memory."""
         return Choice(
-            LogisticFit(*(getattr(self.fit, field.name).cpu() for field in fields(LogisticFit))),
+            LogisticFit(*(values.cpu() for values in _values(self.fit))),
             self.l2.cpu(),
-            Scaling(self.scaling.mean.cpu(), self.scaling.deviation.cpu()),
+            self.scaling.to("cpu"),
             self.fitted_on.cpu(),
         )
 
@@ -58,68 +69,72 @@ def choose(
     """Fit the path of `l2s` and choose one per label set and depth; of equals, the largest.
 
     Without `folds` the validation rows choose between fits to the training rows. With k folds, each
-    of training and validation rows is held out once, and the choice is fitted to all of them. The
-    test rows are not touched.
+    of training and validation rows is held out once, and the choice is fitted to all of them. All
+    folds are scaled as those rows together are, as is the final fit: an L2 means the same in both, and
+    one decomposition serves every fold. A fold's probes so know the mean and deviation of the states
+    they are judged on, but none of their labels. The test rows are not touched.
 
     Raises:
         DataError: there are fewer rows than folds.
     """
     l2s = sorted(l2s)
     if folds is None:
-        inside = problem.is_train.nonzero()[:, 0]
-        path = _path(problem, y, l2s, inside)
-        right = _right(problem, y, path, problem.is_validation.nonzero()[:, 0])
+        rows, fold = problem.is_train.nonzero()[:, 0], None
     else:
-        inside = (problem.is_train | problem.is_validation).nonzero()[:, 0]
-        right = _right_by_folds(problem, y, l2s, inside, folds, seed)
-        path = _path(problem, y, l2s, inside)
-    best = len(l2s) - 1 - right.flip(0).argmax(dim=0)
-    fits, scaling = path
-    l2 = torch.tensor(l2s, dtype=torch.float64)[best.cpu()]
-    return Choice(picked(fits, best), l2, scaling, inside)
-
-
-def _right_by_folds(
-    problem: ProbeProblem,
-    y: Int[Tensor, "sets n"],
-    l2s: Sequence[float],
-    rows: Int[Tensor, " n_rows"],
-    folds: int,
-    seed: int,
-) -> Int[Tensor, "l2s sets n_depths"]:
-    fold = assign_folds(problem.y[rows], folds, seed)
-    counts = []
-    for number in range(folds):
-        path = _path(problem, y, l2s, rows[fold != number])
-        counts.append(_right(problem, y, path, rows[fold == number]))
-    return torch.stack(counts).sum(dim=0)
-
-
-def _path(
-    problem: ProbeProblem,
-    y: Int[Tensor, "sets n"],
-    l2s: Sequence[float],
-    rows: Int[Tensor, " n_rows"],
-) -> tuple[list[LogisticFit], Scaling]:
-    x = problem.x[:, rows]
-    scaling = Scaling.none(x) if problem.is_scaled else Scaling.of(x)
-    n_classes = len(problem.class_names)
-    fits = fit_path(
-        scaling.apply(x), y[:, None, rows], l2s, n_classes=n_classes, tolerance=TOLERANCE
+        rows = (problem.is_train | problem.is_validation).nonzero()[:, 0]
+        fold = assign_folds(problem.y[rows], folds, seed)
+    # some depths after the others, so that the scaled copies are small beside the states
+    size = part_size(problem.x, len(rows), len(y) * len(problem.class_names))
+    found = [
+        _chosen(replace(problem, x=x), y, l2s, rows, fold) for x in torch.split(problem.x, size)
+    ]
+    return Choice(
+        LogisticFit(
+            *(
+                torch.cat(values, 1)
+                for values in zip(*(_values(part.fit) for part in found), strict=True)
+            )
+        ),
+        torch.cat([part.l2 for part in found], dim=1),
+        Scaling(
+            torch.cat([part.scaling.mean for part in found]),
+            torch.cat([part.scaling.deviation for part in found]),
+        ),
+        rows,
     )
-    return fits, scaling
 
 
-def _right(
+def _values(fit: LogisticFit) -> list[Tensor]:
+    return [getattr(fit, field.name) for field in fields(LogisticFit)]
+
+
+def _chosen(
     problem: ProbeProblem,
     y: Int[Tensor, "sets n"],
-    path: tuple[list[LogisticFit], Scaling],
+    l2s: Sequence[float],
     rows: Int[Tensor, " n_rows"],
-) -> Int[Tensor, "l2s sets n_depths"]:
-    """How many of `rows` each fit of the path gets right."""
-    fits, scaling = path
-    x = scaling.apply(problem.x[:, rows])
-    return torch.stack([(fit.predict(x) == y[:, None, rows]).sum(dim=-1) for fit in fits])
+    fold: Int[Tensor, " n_rows"] | None,
+) -> Choice:
+    """The choice at all depths of `problem`, fitted to `rows`."""
+    x, n_classes = problem.x[:, rows], len(problem.class_names)
+    scaling = Scaling.none(x) if problem.is_scaled else Scaling.of(x)
+    x = scaling.apply(x)
+    fits = fit_path(x, y[:, None, rows], l2s, n_classes=n_classes, tolerance=TOLERANCE)
+    if fold is None:
+        held_out = problem.is_validation.nonzero()[:, 0]
+        judged = scaling.apply(problem.x[:, held_out])
+        right = torch.stack(
+            [(fit.predict(judged) == y[:, None, held_out]).sum(dim=-1) for fit in fits]
+        )
+    else:
+        accuracy = cross_validate(
+            x, y[:, None, rows], l2s, fold, n_classes=n_classes, tolerance=TOLERANCE
+        )
+        # counts: equal ones must be equal, whatever a mean was rounded to
+        right = (accuracy * len(rows)).round().long()
+    best = len(l2s) - 1 - right.flip(0).argmax(dim=0)
+    l2 = torch.tensor(l2s, dtype=torch.float64)[best.cpu()]
+    return Choice(picked(fits, best), l2, scaling, rows)
 
 
 def picked(fits: Sequence[LogisticFit], best: Int[Tensor, "sets n_depths"]) -> LogisticFit:

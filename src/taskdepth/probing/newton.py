@@ -51,15 +51,26 @@ ALL_HERE = Rows()
 
 @dataclass(frozen=True, slots=True)
 class Rotated:
-    """Inputs in their principal axes, with a last column of ones for the bias; `basis` leads back.
+    """Inputs in their principal axes, with a last column of ones for the bias.
 
     `x[..., :-1]` is `(inputs - mean) @ basis`. With fewer rows than dimensions there is one axis
-    per row: the optimal weights lie in the span of the centred rows, so nothing is lost.
+    per row: the optimal weights lie in the span of the centred rows, so nothing is lost. The basis
+    is then `rows.mT @ axes` and never made, `axes` otherwise.
     """
 
     x: Float[Tensor, "b n axes_and_one"]
-    basis: Float[Tensor, "b d axes"]
     mean: Float[Tensor, "b d"]
+    axes: Float[Tensor, "b d_or_n axes"]
+    rows: Float[Tensor, "b n d"] | None
+
+    def to_inputs(self, w: Float[Tensor, "b k axes"]) -> Float[Tensor, "b k d"]:
+        """Weights of the axes as weights of the inputs."""
+        w = w @ self.axes.mT
+        return w if self.rows is None else w @ self.rows
+
+    def from_inputs(self, w: Float[Tensor, "b k d"]) -> Float[Tensor, "b k axes"]:
+        """Weights of the inputs as weights of the axes."""
+        return (w if self.rows is None else w @ self.rows.mT) @ self.axes
 
 
 def rotate(x: Float[Tensor, "b n d"], rows: Rows = ALL_HERE) -> Rotated:
@@ -67,22 +78,27 @@ def rotate(x: Float[Tensor, "b n d"], rows: Rows = ALL_HERE) -> Rotated:
     n, d = x.shape[-2:]
     n_rows = rows.sum(torch.tensor(float(n), dtype=torch.float64, device=x.device))
     mean = rows.sum(x.sum(dim=1, dtype=torch.float64)) / n_rows
-    centred = x.double() - mean[:, None]
+    # a copy even of float64, which stays as it is
+    centred = x.to(torch.float64, copy=True).sub_(mean[:, None])
     if n > d or rows.sharded:
         narrow = centred.to(x.dtype)
-        # every orthonormal basis of all d dimensions is exact, so this product may be a rough one
-        squares = rows.sum((narrow.mT @ narrow).double())
+        del centred  # before the next large arrays are made
+        # every orthonormal basis of all d dimensions is exact: the dtype of the inputs is enough
+        squares = rows.sum(narrow.mT @ narrow)
         # equal matrices may still come apart into different axes on different ranks
         basis = rows.first(torch.linalg.eigh(squares).eigenvectors)
-        rotated = narrow @ basis.to(x.dtype)
-    else:
-        variance, axes = torch.linalg.eigh(centred @ centred.mT)
-        kept = variance > NEGLIGIBLE_VARIANCE * variance[:, -1:]
-        scale = torch.where(kept, variance, 0).sqrt()[:, None]
-        rotated = (axes * scale).to(x.dtype)
-        basis = centred.mT @ (axes * torch.where(kept[:, None], 1 / scale, 0))
-    ones = torch.ones_like(rotated[..., :1])
-    return Rotated(torch.cat([rotated, ones], dim=-1), basis, mean)
+        return Rotated(_with_ones(narrow @ basis), mean, basis.double(), None)
+    variance, axes = torch.linalg.eigh(centred @ centred.mT)
+    kept = variance > NEGLIGIBLE_VARIANCE * variance[:, -1:]
+    scale = torch.where(kept, variance, 0).sqrt()[:, None]
+    rotated = (axes * scale).to(x.dtype)
+    return Rotated(
+        _with_ones(rotated), mean, axes * torch.where(kept[:, None], 1 / scale, 0), centred
+    )
+
+
+def _with_ones(x: Float[Tensor, "b n axes"]) -> Float[Tensor, "b n axes_and_one"]:
+    return torch.cat([x, torch.ones_like(x[..., :1])], dim=-1)
 
 
 class SoftmaxRegressions:

@@ -102,7 +102,7 @@ class Part:
         w = self.start()
         bias = torch.where(bias.isfinite(), bias, w[..., -1])
         w[..., -1] = bias + (weight * self.rotated.mean[:, None, None]).sum(dim=-1)
-        w[..., :-1] = (weight.flatten(1, 2) @ self.rotated.basis).reshape(w[..., :-1].shape)
+        w[..., :-1] = self.rotated.from_inputs(weight.flatten(1, 2)).reshape(w[..., :-1].shape)
         return w.masked_fill_(self.regressions.absent[..., None], 0)
 
     def _to_fit(
@@ -114,9 +114,8 @@ class Part:
         """The fits of k values of l2 at once: one pass over the inputs, which float64 makes dear."""
         n_l2s, n_sets = w.shape[1:3]
         w = w.flatten(1, 2)
-        # one product per input: a dimension for the label sets would copy the basis for each of them
-        weight = w[..., :-1].flatten(1, 2) @ self.rotated.basis.mT
-        weight = weight.reshape(*w.shape[:3], -1)
+        # one product per input: a dimension for the label sets would copy the axes for each of them
+        weight = self.rotated.to_inputs(w[..., :-1].flatten(1, 2)).reshape(*w.shape[:3], -1)
         bias = w[..., -1] - (weight * self.rotated.mean[:, None, None]).sum(dim=-1)
         absent = self.regressions.absent.repeat(1, n_l2s, 1)
         # a constant added to every bias changes nothing: those of the classes seen add up to 0

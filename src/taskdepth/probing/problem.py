@@ -1,9 +1,12 @@
-"""`ProbeProblem`: one target to be read from one model's states, at every depth."""
+"""`ProbeProblem`: one target to be read from one model's states, at every depth.
+
+`StreamedProblem` is the same where the states do not fit into memory.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -12,9 +15,19 @@ from torch import Tensor
 from taskdepth.errors import DataError
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ProbeProblem:
-    """What to read (`target`: `task`, `cluster`, `label`, …), from which states, on which rows.
+class StateRows(Protocol):
+    """States of which any rows can be asked for, without the others being read."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """n_depths, n, d."""
+
+    def read(self, rows: Int[Tensor, " k"]) -> Float[Tensor, "n_depths k d"]: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Question:
+    """What to read (`target`: `task`, `cluster`, `label`, …), from which model, on which rows.
 
     Each row belongs to one of the three splits. `group` numbers the rows' groups in `groups`, for
     recall by group: tasks when the target is `task`, clusters when it is `cluster`; None where the
@@ -32,7 +45,6 @@ class ProbeProblem:
     target: str
     pooling: str
     class_names: tuple[str, ...]
-    x: Float[Tensor, "n_depths n d"]
     y: Int[Tensor, " n"]
     is_train: Bool[Tensor, " n"]
     is_validation: Bool[Tensor, " n"]
@@ -50,6 +62,13 @@ class ProbeProblem:
             if not bool(getattr(self, f"is_{name}").any()):
                 raise DataError(f"{about}: it has no {name} rows")
 
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class ProbeProblem(Question):
+    """A question with the states that are to answer it."""
+
+    x: Float[Tensor, "n_depths n d"]
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> ProbeProblem:
         """The same problem on `device` (the name Lightning looks for when it moves a batch)."""
         moved: dict[str, Any] = {
@@ -58,3 +77,16 @@ class ProbeProblem:
             if isinstance(value := getattr(self, field.name), Tensor)
         }
         return replace(self, **moved)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class StreamedProblem(Question):
+    """A question with states that are read a few rows at a time."""
+
+    states: StateRows
+
+    def held(self) -> ProbeProblem:
+        """The same with all of its states read."""
+        about = {field.name: getattr(self, field.name) for field in fields(Question)}
+        x = self.states.read(torch.arange(len(self.y)))
+        return ProbeProblem(x=x, **about)

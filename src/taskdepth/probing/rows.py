@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from taskdepth.probing.probes import ProbeResult
+from taskdepth.probing.result import ProbeResult
 from taskdepth.probing.transfer import Transfer
 from taskdepth.results.table import Row, pooled_name
 

@@ -19,9 +19,18 @@ class Scaling:
     @classmethod
     def of(cls, x: Float[Tensor, "n_depths n d"]) -> Scaling:
         """That of the rows `x`, in float64."""
-        x = x.double()
-        mean = x.mean(dim=1, keepdim=True)
-        deviation = x.std(dim=1, keepdim=True, correction=0)
+        # one depth after the other: float64 copies of all of them would be twice the states
+        moments = [
+            torch.std_mean(of_depth.double(), dim=0, keepdim=True, correction=0) for of_depth in x
+        ]
+        deviation, mean = (torch.stack(values) for values in zip(*moments, strict=True))
+        return cls.of_moments(mean, deviation)
+
+    @classmethod
+    def of_moments(
+        cls, mean: Float[Tensor, "n_depths 1 d"], deviation: Float[Tensor, "n_depths 1 d"]
+    ) -> Scaling:
+        """That of rows with this mean and deviation."""
         # rounding leaves a constant dimension a tiny deviation, which would blow up what is not there
         constant = deviation <= 1e-9 * mean.abs()
         return cls(mean, deviation.masked_fill(constant, torch.inf))
@@ -29,12 +38,20 @@ class Scaling:
     @classmethod
     def none(cls, x: Float[Tensor, "n_depths n d"]) -> Scaling:
         """Leaves rows as they are."""
-        zero = torch.zeros(1, 1, 1, dtype=torch.float64, device=x.device)
+        zero = torch.zeros(len(x), 1, 1, dtype=torch.float64, device=x.device)
         return cls(zero, zero + 1)
+
+    def to(self, device: torch.device | str) -> Scaling:
+        """The same on `device`."""
+        return Scaling(self.mean.to(device), self.deviation.to(device))
 
     def apply(self, x: Float[Tensor, "n_depths n d"]) -> Float[Tensor, "n_depths n d"]:
         """`x` scaled, in float32 after centring in float64; constant dimensions become 0."""
-        return ((x.double() - self.mean) / self.deviation).float()
+        scaled = torch.empty_like(x, dtype=torch.float32)
+        means, deviations = (t.expand(len(x), 1, -1) for t in (self.mean, self.deviation))
+        for of_depth, out, mean, deviation in zip(x, scaled, means, deviations, strict=True):
+            out.copy_((of_depth.double() - mean) / deviation)
+        return scaled
 
 
 def standardised(

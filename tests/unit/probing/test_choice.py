@@ -1,9 +1,9 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from probe_problems import DEPTHS, problem
@@ -34,28 +34,22 @@ def test_k_folds_choose_as_sklearn_does_and_fit_all_rows() -> None:
     found = choose(given, given.y[None], l2s, folds=k, seed=7)
     rows = (given.is_train | given.is_validation).nonzero()[:, 0]
     assert torch.equal(found.fitted_on, rows)
-    fold = assign_folds(given.y[rows], k, seed=7)
+    fold = assign_folds(given.y[rows], k, seed=7).numpy()
     for depth in range(DEPTHS):
-        x, y = given.x[depth][rows].numpy(), given.y[rows].numpy()
-        right = {}
-        for l2 in l2s:
-            model = make_pipeline(
-                StandardScaler(), LogisticRegression(C=1 / l2, tol=1e-8, max_iter=1000)
-            )
-            right[l2] = sum(
-                int(
-                    (
-                        model.fit(x[fold != i], y[fold != i]).predict(x[fold == i]) == y[fold == i]
-                    ).sum()
-                )
-                for i in range(k)
-            )
+        scaler = StandardScaler().fit(given.x[depth][rows].numpy())
+        x, y = scaler.transform(given.x[depth][rows].numpy()), given.y[rows].numpy()
+
+        def model(l2: float) -> LogisticRegression:
+            return LogisticRegression(C=1 / l2, tol=1e-8, max_iter=1000)
+
+        def n_right(l2: float, out: np.ndarray) -> int:
+            fit = model(l2).fit(x[~out], y[~out])  # noqa: B023
+            return int((fit.predict(x[out]) == y[out]).sum())  # noqa: B023
+
+        right = {l2: sum(n_right(l2, fold == i) for i in range(k)) for l2 in l2s}
         best = max(l2s, key=lambda l2: (right[l2], l2))
         assert float(found.l2[0, depth]) == best
-        model = make_pipeline(
-            StandardScaler(), LogisticRegression(C=1 / best, tol=1e-8, max_iter=1000)
-        )
-        expected = model.fit(x, y).predict(given.x[depth].numpy())
+        expected = model(best).fit(x, y).predict(scaler.transform(given.x[depth].numpy()))
         assert found.predict(given.x)[0, depth].tolist() == expected.tolist()
 
 

@@ -12,8 +12,9 @@ from torch import Tensor
 from probe_problems import DEPTHS, D, N, problem
 from taskdepth.errors import DataError
 from taskdepth.probing.control_tasks import shuffled_labels
-from taskdepth.probing.probes import ProbeResult, fit_probes
+from taskdepth.probing.probes import fit_probes
 from taskdepth.probing.problem import ProbeProblem
+from taskdepth.probing.result import ProbeResult
 from taskdepth.probing.rows import to_rows
 from taskdepth.probing.scaling import standardised
 

@@ -5,7 +5,8 @@ import torch
 
 from probe_problems import problem
 from taskdepth.errors import DataError
-from taskdepth.probing.probes import Extras, fit_probes
+from taskdepth.probing.probes import fit_probes
+from taskdepth.probing.result import Extras
 from taskdepth.probing.transfer import transfer
 
 L2S = [1.0, 10.0]
