@@ -34,6 +34,7 @@ def procrustes_cosine(x: Float[Tensor, "n p"], y: Float[Tensor, "n q"]) -> Float
     Raises:
         DataError: not two matrices with the same number of rows, or fewer than 2 rows.
 
+    >>> import torch
     >>> x = torch.arange(12.0).reshape(4, 3) ** 2
     >>> round(float(procrustes_cosine(x, 5 - 2 * x.flip(1))), 6)
     1.0
