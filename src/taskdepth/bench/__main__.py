@@ -1,4 +1,4 @@
-"""`python -m taskdepth.bench training [--json]`: our way and the usual way on the same work, side by side."""
+"""`python -m taskdepth.bench NAME [--json]`: our way and the usual way on the same work, side by side."""
 
 from __future__ import annotations
 
@@ -29,8 +29,13 @@ def main() -> None:
     )
     extraction.add_argument("--prompts", type=int, default=72)
     extraction.add_argument("--theirs", type=int, default=12, help="prompts for the authors' way")
-    for command in (training, extraction):
+    similarity = commands.add_parser(
+        "similarity", help="CKA of all depths of two models, against the way of the paper's authors"
+    )
+    similarity.add_argument("--depths", type=int, default=33, help="of each of the two models")
+    for command in (training, extraction, similarity):
         command.add_argument("--json", action="store_true", help="print one JSON object")
+    for command in (training, extraction):
         command.add_argument(
             "--model",
             type=Path,
@@ -55,6 +60,10 @@ def main() -> None:
 def _run(arguments: argparse.Namespace) -> list[BenchRow]:
     # waiting threads that sleep, as train.py and probe.py set it: read when torch is loaded
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+    if arguments.bench == "similarity":
+        from taskdepth.bench import similarity
+
+        return similarity.run(arguments.depths)
     model, data = arguments.model, arguments.data
     if arguments.bench == "training":
         from taskdepth.bench import training

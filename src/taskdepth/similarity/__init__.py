@@ -7,16 +7,22 @@ from taskdepth.similarity.geometry import anisotropy, dimensions_for_variance, p
 from taskdepth.similarity.grid import Comparison, Estimate, compare, join
 from taskdepth.similarity.measure import MEASURES, Measure
 from taskdepth.similarity.neighbours import mutual_knn
+from taskdepth.similarity.pairs import CkaGrid, cka_grid
 from taskdepth.similarity.predictivity import ridge_predictivity
 from taskdepth.similarity.shape import procrustes, procrustes_cosine
+from taskdepth.similarity.streaming import DebiasedCKA, LinearCKA
 from taskdepth.similarity.subspaces import principal_angles, subspace_overlap
 
 __all__ = [
     "MEASURES",
+    "CkaGrid",
     "Comparison",
+    "DebiasedCKA",
     "Estimate",
+    "LinearCKA",
     "Measure",
     "anisotropy",
+    "cka_grid",
     "compare",
     "debiased_cka",
     "dimensions_for_variance",

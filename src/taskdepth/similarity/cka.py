@@ -88,12 +88,20 @@ def unbiased_hsic(
     Gram matrix sum to 0, so without its diagonal they sum to minus the diagonal: of the terms of
     Song et al. 2012, JMLR 13, section 2, only the first needs more than the diagonals.
     """
-    n = norms_x.shape[-1]
-    return (
-        squared_product
-        - n / (n - 2) * (norms_x * norms_y).sum(-1)
-        + norms_x.sum(-1) * norms_y.sum(-1) / ((n - 1) * (n - 2))
+    of_diagonals = biased_part(
+        norms_x.shape[-1], (norms_x * norms_y).sum(-1), norms_x.sum(-1), norms_y.sum(-1)
     )
+    return squared_product - of_diagonals
+
+
+def biased_part(
+    n: int,
+    products: Float[Tensor, "*batch"],
+    totals_x: Float[Tensor, "*#batch"],
+    totals_y: Float[Tensor, "*#batch"],
+) -> Float[Tensor, "*batch"]:
+    """What ‖xᵀy‖² has beyond `unbiased_hsic`, from the sums of the norms and of their products."""
+    return n / (n - 2) * products - totals_x * totals_y / ((n - 1) * (n - 2))
 
 
 def positive_or_nan(

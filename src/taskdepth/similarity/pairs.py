@@ -24,7 +24,7 @@ from torch import Tensor
 
 from taskdepth.errors import DataError
 from taskdepth.similarity.centring import centred
-from taskdepth.similarity.cka import ROUNDING, unbiased_hsic
+from taskdepth.similarity.cka import ROUNDING, biased_part
 
 MIN_EXAMPLES = 4  # unbiased HSIC divides by n - 3
 TOO_FEW = f"fewer than {MIN_EXAMPLES} examples"
@@ -32,10 +32,11 @@ NO_VARIANCE = "zero variance: every row is the same"
 NO_STRUCTURE = "debiased only: every two rows are equally far apart"
 
 PACKED_BYTES = 2**30  # of Gram matrices that are held at once
-BLOCK_ROWS = 128  # of a Gram matrix that are one product: small ones waste less of its upper half
+# A Gram matrix is made of blocks of rows up to the diagonal: small ones waste little beyond it, but
+# very small ones are slow
+N_BLOCKS, MIN_BLOCK_ROWS, MAX_BLOCK_ROWS = 8, 64, 128
 SUMMED_AT_ONCE = 2**14  # entries per float32 sum; the sums of these are float64
-# sums of squares of values in between neither overflow nor underflow in float32
-SMALLEST, LARGEST = 1e-12, 1e12
+SMALLEST, LARGEST = 1e-20, 1e20  # mean squared norms whose products fit into float32
 # Below this share of the squared trace, what float32 lost of a Gram matrix counts in U-centring
 MIN_SHARE = 1 / 20_000
 
@@ -70,43 +71,43 @@ class CkaGrid:
         return self.linear_cka[where], self.debiased_cka[where]
 
 
-def cka_grid(models: Mapping[str, Float[Tensor, "_ n _"]]) -> CkaGrid:
+def cka_grid(
+    models: Mapping[str, Sequence[Float[Tensor, "n _"]] | Float[Tensor, "n_depths n p"]],
+) -> CkaGrid:
     """Linear and debiased CKA of every depth of every model with all others.
 
-    `models` are activations `[n_depths, n, p]` by model. Row i is the same example everywhere; a row
-    that is not finite at any depth of any model is dropped everywhere. Values are within 1e-5 of the
-    float64 functions `linear_cka` and `debiased_cka`.
+    `models` are the depths' activations by model. Row i is the same example everywhere; a row that is
+    not finite at any depth of any model is dropped everywhere. Values are within 1e-5 of those of
+    `linear_cka` and `debiased_cka`.
 
     Raises:
-        DataError: no model, or the models differ in their examples.
+        DataError: nothing to compare, or not the same examples everywhere.
     """
-    if not models:
-        raise DataError("there are no models to compare")
-    shapes = {name: list(x.shape) for name, x in models.items()}
-    if len({x.shape[1] if x.ndim == 3 else None for x in models.values()} | {None}) != 2:
-        raise DataError(f"all models must hold the same examples: their shapes are {shapes}")
-    finite = torch.stack([finite_rows(x) for x in models.values()]).all(dim=0)
+    sides = [side for depths in models.values() for side in depths]
+    shapes = {tuple(side.shape) for side in sides}
+    if any(len(shape) != 2 for shape in shapes) or len({shape[0] for shape in shapes}) != 1:
+        raise DataError(
+            "all depths of all models must be matrices with one row per example, the same examples "
+            f"in all: their shapes are {sorted(shapes)}"
+        )
+    finite = torch.stack([_finite_rows(side) for side in sides]).all(dim=0)
     n, n_masked = int(finite.sum()), int((~finite).sum())
-    sides = [state for x in models.values() for state in x]
     if n < MIN_EXAMPLES:
-        linear = debiased = torch.full((len(sides),) * 2, torch.nan, dtype=torch.float64)
-        reasons = (TOO_FEW,) * len(sides)
+        nothing = torch.full((len(sides), len(sides)), torch.nan, dtype=torch.float64)
+        linear, debiased, reasons = nothing, nothing, (TOO_FEW,) * len(sides)
     else:
         if n_masked:
             sides = [side[finite] for side in sides]
         linear, debiased, reasons = _all_pairs(sides)
-    n_depths = tuple(len(x) for x in models.values())
+    n_depths = tuple(len(depths) for depths in models.values())
     return CkaGrid(tuple(models), n_depths, linear, debiased, n, n_masked, reasons)
 
 
-def finite_rows(x: Float[Tensor, "n_depths n p"]) -> Bool[Tensor, " n"]:
-    """Which examples are finite at every depth."""
-    rows = torch.ones(x.shape[1], dtype=torch.bool, device=x.device)
-    for state in x:
-        # one sum is soon done, and finite where all is
-        if not state.sum(dtype=torch.promote_types(state.dtype, torch.float32)).isfinite():
-            rows &= state.isfinite().all(dim=-1)
-    return rows
+def _finite_rows(x: Float[Tensor, "n p"]) -> Bool[Tensor, " n"]:
+    # one sum is soon done, and finite where all is
+    if x.sum(dtype=torch.promote_types(x.dtype, torch.float32)).isfinite():
+        return torch.ones(len(x), dtype=torch.bool, device=x.device)
+    return x.isfinite().all(dim=1)
 
 
 def _all_pairs(
@@ -159,8 +160,7 @@ def _by_features(
         cross += columns.T @ columns
         norms.append(columns.square() @ owns)
     squared = owns.T @ cross.square() @ owns
-    of_rows = torch.cat(norms).T
-    return squared, unbiased_hsic(squared, of_rows[:, None], of_rows)
+    return squared, squared - _of_norms(torch.cat(norms).T)
 
 
 def _mean_row(x: Float[Tensor, "n p"]) -> Float[Tensor, "1 p"]:
@@ -178,9 +178,13 @@ def _by_grams(
     weak = (hsic.diagonal() < MIN_SHARE * norms.sum(dim=1).square()).cpu()
     if bool(weak.any()):
         hsic, norms = _u_centred_products(sides, weak)
-    # what the diagonals and the row sums take away from ‖xᵀy‖² on the way to unbiased HSIC
-    taken = unbiased_hsic(torch.zeros_like(hsic), norms[:, None], norms)
-    return hsic - taken, hsic
+    return hsic + _of_norms(norms), hsic
+
+
+def _of_norms(norms: Float[Tensor, "m n"]) -> Float[Tensor, "m m"]:
+    """The `biased_part` of all pairs."""
+    totals = norms.sum(dim=1)
+    return biased_part(norms.shape[1], norms @ norms.T, totals[:, None], totals)
 
 
 def _u_centred_products(
@@ -191,18 +195,25 @@ def _u_centred_products(
     Sides are scaled as in `_by_grams`. Those that are `exact` are U-centred in float64.
     """
     m, n, device = len(sides), len(sides[0]), sides[0].device
-    blocks = [(start, min(start + BLOCK_ROWS, n)) for start in range(0, n, BLOCK_ROWS)]
+    max_entries = PACKED_BYTES // (torch.float32.itemsize * m)
+    n_rows = min(max(MIN_BLOCK_ROWS, -(-n // N_BLOCKS)), MAX_BLOCK_ROWS, max(1, max_entries // n))
+    blocks = [(start, min(start + n_rows, n)) for start in range(0, n, n_rows)]
     norms = torch.zeros(m, n, dtype=torch.float64, device=device)
     products = torch.zeros(m, m, dtype=torch.float64, device=device)
+    # used again for every side: fresh memory costs as much as a pass over it
+    space = torch.empty(n * max(side.shape[1] for side in sides), device=device)
     with _full_float32():
-        for stripe in _stripes(blocks, PACKED_BYTES // (4 * m)):
+        for stripe in _stripes(blocks, max_entries):
             size = sum((stop - start) * stop for start, stop in stripe)
             packed = torch.empty(m, size, device=device)
             for index, side in enumerate(sides):
-                norms[index] = _pack(side, bool(exact[index]), stripe, packed[index])
-            for part in packed.split(SUMMED_AT_ONCE, dim=1):
+                rows, norms[index] = _centred_rows(side, bool(exact[index]), space)
+                _pack(rows, norms[index], stripe, packed[index])
+            for part in torch.split(packed, SUMMED_AT_ONCE, dim=1):
                 products += part @ part.T
-    return 2 * products, norms  # the lower halves were enough
+    means = norms.mean(dim=1, keepdim=True)
+    # the lower halves of both matrices were enough
+    return products + products.T, norms / torch.where(means > 0, means, 1)
 
 
 def _stripes(
@@ -222,24 +233,20 @@ def _stripes(
 
 
 def _pack(
-    x: Float[Tensor, "n p"],
-    exact: bool,
+    rows: Float[Tensor, "n p"],
+    norms: Float[Tensor, " n"],
     stripe: Sequence[tuple[int, int]],
     out: Float[Tensor, " size"],
-) -> Float[Tensor, " n"]:
+) -> None:
     """Put the stripe's rows of the U-centred Gram matrix, up to the diagonal, into `out`.
 
-    Returns the squared norms of the centred rows. Both are scaled to a mean squared norm of 1.
+    It is scaled to norms of mean 1.
     """
-    rows = centred(x) if exact else _centred_float32(x)
-    norms = torch.linalg.vecdot(rows, rows).to(torch.float64)
-    mean = float(norms.mean())
-    scale = 1 / mean if mean > 0 else 1.0
-    norms = norms * scale
-    n = len(x)
+    total, n = norms.sum(), len(norms)
+    scale = n / float(total) if float(total) > 0 else 1.0
     # centred rows: each row of the Gram matrix sums to 0, without its diagonal to minus the norm
-    share = norms / (n - 2)
-    shared = (share - norms.sum() / ((n - 1) * (n - 2))).to(rows.dtype)
+    share = norms * scale / (n - 2)
+    shared = (share - scale * total / ((n - 1) * (n - 2))).to(rows.dtype)
     share = share.to(rows.dtype)
     end = 0
     for start, stop in stripe:
@@ -247,23 +254,28 @@ def _pack(
         block += share[start:stop, None]
         begin, end = end, end + block.numel()
         out[begin:end] = block.tril_(start - 1).flatten()
-    return norms
 
 
-def _centred_float32(x: Float[Tensor, "n p"]) -> Float[Tensor, "n p"]:
-    """As exact as `centred` and then rounded: what all rows share is gone before it costs digits.
+def _centred_rows(
+    x: Float[Tensor, "n p"], exact: bool, space: Float[Tensor, " size"]
+) -> tuple[Float[Tensor, "n p"], Float[Tensor, " n"]]:
+    """Centred rows, float32 unless `exact`, and their squared norms in float64.
 
-    Scaled to 1 at most where squares would not fit into float32.
+    What all rows share is gone before float32 could cost digits. The rows are scaled only where
+    squares do not fit into float32. `space` is overwritten, and may hold the result.
     """
-    precision = torch.promote_types(x.dtype, torch.float32)
-    rows = (x.to(precision) - x[:1].to(precision)).to(torch.float32)
-    rows -= rows.mean(dim=0)
-    lowest, highest = rows.aminmax()
-    largest = max(-float(lowest), float(highest))
-    if largest == 0 or SMALLEST < largest < LARGEST:
-        return rows
-    exact = centred(x)
-    return (exact / exact.abs().max()).to(torch.float32)
+    if not exact:
+        precision = torch.promote_types(x.dtype, torch.float32)
+        rows = space[: x.numel()].view_as(x)
+        torch.sub(x.to(precision), x[:1].to(precision), out=rows)
+        rows -= rows.mean(dim=0)
+        norms = rows.norm(dim=1).to(torch.float64).square()
+        if SMALLEST < float(norms.mean()) < LARGEST or not bool(rows.any()):
+            return rows, norms
+    rows = centred(x)
+    largest = float(rows.abs().max())
+    rows = (rows / (largest or 1.0)).to(torch.float64 if exact else torch.float32)
+    return rows, rows.norm(dim=1).to(torch.float64).square()
 
 
 @contextmanager
