@@ -1,4 +1,4 @@
-"""`python -m taskdepth.bench {training,extraction,probing} [--json]`: ours and the usual way, side by side."""
+"""`python -m taskdepth.bench NAME [--json]`: our way and the usual way on the same work, side by side."""
 
 from __future__ import annotations
 
@@ -37,13 +37,18 @@ def main() -> None:
     probing.add_argument(
         "--every", type=int, default=5, help="time scikit-learn at each so-many-th depth"
     )
+    similarity = commands.add_parser(
+        "similarity", help="CKA of all depths of two models, against the way of the paper's authors"
+    )
+    similarity.add_argument("--depths", type=int, default=33, help="of each of the two models")
     without = {
         training: ("random weights of SmolLM2-135M's shape", "the demo suite"),
         extraction: ("random weights of SmolLM2-135M's shape", "the demo suite"),
         probing: ("synthetic activations of that shape", "the same"),
     }
-    for command, (model, data) in without.items():
+    for command in (*without, similarity):
         command.add_argument("--json", action="store_true", help="print one JSON object")
+    for command, (model, data) in without.items():
         command.add_argument(
             "--model", type=Path, help=f"folder of a causal LM; without it, {model}"
         )
@@ -64,6 +69,10 @@ def main() -> None:
 def _run(arguments: argparse.Namespace) -> list[BenchRow]:
     # waiting threads that sleep, as train.py and probe.py set it: read when torch is loaded
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+    if arguments.bench == "similarity":
+        from taskdepth.bench import similarity
+
+        return similarity.run(arguments.depths)
     model, data = arguments.model, arguments.data
     if arguments.bench == "training":
         from taskdepth.bench import training

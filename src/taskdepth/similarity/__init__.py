@@ -1,6 +1,43 @@
 """How alike two models' representations of the same examples are."""
 
-from taskdepth.similarity.functional import debiased_cka, linear_cka, rbf_cka
+from taskdepth.similarity.cca import mean_squared_cca, pwcca, svcca
+from taskdepth.similarity.cka import debiased_cka, linear_cka, rbf_cka
+from taskdepth.similarity.dissimilarity import rsa
+from taskdepth.similarity.geometry import anisotropy, dimensions_for_variance, participation_ratio
 from taskdepth.similarity.grid import Comparison, Estimate, compare, join
+from taskdepth.similarity.measure import MEASURES, Measure
+from taskdepth.similarity.neighbours import mutual_knn
+from taskdepth.similarity.pairs import CkaGrid, cka_grid
+from taskdepth.similarity.predictivity import ridge_predictivity
+from taskdepth.similarity.shape import procrustes, procrustes_cosine
+from taskdepth.similarity.streaming import DebiasedCKA, LinearCKA
+from taskdepth.similarity.subspaces import principal_angles, subspace_overlap
 
-__all__ = ["Comparison", "Estimate", "compare", "debiased_cka", "join", "linear_cka", "rbf_cka"]
+__all__ = [
+    "MEASURES",
+    "CkaGrid",
+    "Comparison",
+    "DebiasedCKA",
+    "Estimate",
+    "LinearCKA",
+    "Measure",
+    "anisotropy",
+    "cka_grid",
+    "compare",
+    "debiased_cka",
+    "dimensions_for_variance",
+    "join",
+    "linear_cka",
+    "mean_squared_cca",
+    "mutual_knn",
+    "participation_ratio",
+    "principal_angles",
+    "procrustes",
+    "procrustes_cosine",
+    "pwcca",
+    "rbf_cka",
+    "ridge_predictivity",
+    "rsa",
+    "subspace_overlap",
+    "svcca",
+]

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from taskdepth.similarity.functional import positive_or_nan
+from taskdepth.similarity.cka import positive_or_nan
 
 COVERAGE = 0.95
 MAX_UNDEFINED_SHARE = 0.05  # of the samples, before their interval means nothing

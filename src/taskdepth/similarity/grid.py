@@ -17,7 +17,8 @@ from taskdepth.similarity.bootstrap import (
     percentile_interval,
     sample_weights,
 )
-from taskdepth.similarity.functional import centred, positive_or_nan, unbiased_hsic
+from taskdepth.similarity.centring import centred
+from taskdepth.similarity.cka import positive_or_nan, unbiased_hsic
 
 MIN_EXAMPLES = 4  # unbiased HSIC divides by n - 3
 CHUNK_ELEMENTS = 2**21  # of the Gram matrices of one side that are held at once: 16 MiB

@@ -12,7 +12,8 @@ from taskdepth.similarity.bootstrap import (
     percentile_interval,
     sample_weights,
 )
-from taskdepth.similarity.functional import centred, debiased_cka, linear_cka
+from taskdepth.similarity.centring import centred
+from taskdepth.similarity.cka import debiased_cka, linear_cka
 
 
 def randn(*shape, seed=0):

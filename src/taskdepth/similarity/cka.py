@@ -1,9 +1,4 @@
-"""Similarity of two representations of the same examples: pure functions of two matrices.
-
-Row i of `x` and row i of `y` describe the same example. Everything is computed in float64 and
-returned as a float64 scalar. Undefined is NaN, never 0: a side whose rows are all the same has no
-similarity to anything. Non-finite input gives NaN, too.
-"""
+"""Centred kernel alignment (CKA): how alike two models find the same pairs of examples."""
 
 from __future__ import annotations
 
@@ -11,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from taskdepth.errors import DataError
+from taskdepth.similarity.centring import prepared
 
 # Unbiased HSIC is a difference of sums; below this share of them it is rounding
 ROUNDING = 1e-12
@@ -33,7 +28,7 @@ def linear_cka(x: Float[Tensor, "n p"], y: Float[Tensor, "n q"]) -> Float[Tensor
     >>> round(float(linear_cka(x, 5 - 2 * x)), 6)
     1.0
     """
-    x, y = _prepared(x, y, at_least=2)
+    x, y = prepared(x, y, at_least=2)
     xy, xx, yy = _squared_products(x, y)
     return xy / (xx.sqrt() * yy.sqrt())
 
@@ -54,7 +49,7 @@ def debiased_cka(x: Float[Tensor, "n p"], y: Float[Tensor, "n q"]) -> Float[Tens
     >>> round(float(debiased_cka(x, 3 * x @ q + 7)), 6)
     1.0
     """
-    x, y = _prepared(x, y, at_least=4)
+    x, y = prepared(x, y, at_least=4)
     xy, xx, yy = _squared_products(x, y)
     norms_x, norms_y = x.square().sum(1), y.square().sum(1)
     hsic_xx = positive_or_nan(unbiased_hsic(xx, norms_x, norms_x), xx)
@@ -76,21 +71,10 @@ def rbf_cka(
     Raises:
         DataError: not two matrices with the same number of rows, or fewer than 2 rows.
     """
-    x, y = _prepared(x, y, at_least=2)
+    x, y = prepared(x, y, at_least=2)
     kernel_x, kernel_y = _centred_rbf_kernel(x, bandwidth), _centred_rbf_kernel(y, bandwidth)
     scale = kernel_x.square().sum().sqrt() * kernel_y.square().sum().sqrt()
     return (kernel_x * kernel_y).sum() / scale
-
-
-def centred(x: Float[Tensor, "*batch n p"]) -> Float[Tensor, "*batch n p"]:
-    """`x` in float64, its mean row removed.
-
-    The first row is removed before the mean: identical rows become exact zeros, and an offset far
-    larger than the spread costs the mean no digits.
-    """
-    x = x.to(torch.float64)
-    x = x - x[..., :1, :]
-    return x - x.mean(dim=-2, keepdim=True)
 
 
 def unbiased_hsic(
@@ -104,12 +88,20 @@ def unbiased_hsic(
     Gram matrix sum to 0, so without its diagonal they sum to minus the diagonal: of the terms of
     Song et al. 2012, JMLR 13, section 2, only the first needs more than the diagonals.
     """
-    n = norms_x.shape[-1]
-    return (
-        squared_product
-        - n / (n - 2) * (norms_x * norms_y).sum(-1)
-        + norms_x.sum(-1) * norms_y.sum(-1) / ((n - 1) * (n - 2))
+    of_diagonals = biased_part(
+        norms_x.shape[-1], (norms_x * norms_y).sum(-1), norms_x.sum(-1), norms_y.sum(-1)
     )
+    return squared_product - of_diagonals
+
+
+def biased_part(
+    n: int,
+    products: Float[Tensor, "*batch"],
+    totals_x: Float[Tensor, "*#batch"],
+    totals_y: Float[Tensor, "*#batch"],
+) -> Float[Tensor, "*batch"]:
+    """What ‖xᵀy‖² has beyond `unbiased_hsic`, from the sums of the norms and of their products."""
+    return n / (n - 2) * products - totals_x * totals_y / ((n - 1) * (n - 2))
 
 
 def positive_or_nan(
@@ -117,17 +109,6 @@ def positive_or_nan(
 ) -> Float[Tensor, "*batch"]:
     """The unbiased HSIC of a side with itself, NaN where nothing but rounding is left of it."""
     return torch.where(hsic > ROUNDING * squared_product, hsic, torch.nan)
-
-
-def _prepared(x: Tensor, y: Tensor, at_least: int) -> tuple[Tensor, Tensor]:
-    if x.ndim != 2 or y.ndim != 2 or len(x) != len(y):
-        raise DataError(
-            "x and y must be matrices with one row per example, the same examples in both: "
-            f"their shapes are {list(x.shape)} and {list(y.shape)}"
-        )
-    if len(x) < at_least:
-        raise DataError(f"{len(x)} examples are too few: this measure needs {at_least}")
-    return centred(x), centred(y)
 
 
 def _squared_products(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
