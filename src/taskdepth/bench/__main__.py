@@ -33,7 +33,7 @@ def main() -> None:
         "probing", help="probes to the optimum against scikit-learn, folds and L2 values, memory"
     )
     probing.add_argument(
-        "--every", type=int, default=5, help="time scikit-learn at each so-many-th depth"
+        "--every", type=int, default=5, help="time both sides at each so-many-th depth"
     )
     without = {
         training: ("random weights of SmolLM2-135M's shape", "the demo suite"),
