@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 import taskdepth
-from probe_problems import DEPTHS, D, N, problem
+from probe_problems import DEPTHS, D, HeldRows, N, problem
 from taskdepth.activations.pooling import Pooling
 from taskdepth.activations.store import ActivationStore
 from taskdepth.errors import ConfigError
