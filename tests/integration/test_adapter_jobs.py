@@ -88,6 +88,30 @@ def test_a_routed_model_is_tuned_and_read_by_task(place: Path, tiny_folder: Path
         read_states(place, result.run_dir, ["demo_size"])
 
 
+def test_models_read_together_or_in_two_goes_leave_the_same_bytes(
+    place: Path, tiny_folder: Path
+) -> None:
+    both = tune(place, "lora", tiny_folder, "adapter=lora", "adapter.blocks=[2,3]").run_dir
+    controls = tune(place, "c-lora", tiny_folder, "adapter=lora", "role=control").run_dir
+
+    def stored(folder: str, *goes: list[str]) -> dict[str, bytes]:
+        for models in goes:
+            asked = [*models, "name=stored", "stages=[extract]", "overwrite=true", "logger=none"]
+            asked += ["extraction.max_examples={train: 8, validation: 4, test: 4}"]
+            asked += ["extraction.accelerator=cpu", f"paths.activations='{place / folder}'"]
+            probe.run(settings("probe", place, *asked, "data.max_length_tokens=64"))
+        files = (path for path in (place / folder).rglob("*") if path.is_file())
+        return {str(path.relative_to(place / folder)): path.read_bytes() for path in files}
+
+    pretrained = [f"models.pretrained='{tiny_folder}'", "models.controls=null"]
+    every = [f"models.pretrained='{tiny_folder}'", f"models.experimental='{both}'"]
+    every.append(f"models.controls='{controls}'")
+    together = stored("together", every)
+    assert together == stored("in-two-goes", pretrained, every)
+    # two tasks: three splits for two models, one for the control model; a shard and a manifest each
+    assert len(together) == 2 * (3 * 2 + 1) * 2
+
+
 @pytest.mark.parametrize("method", ["pissa", "eva"])
 def test_control_models_start_from_weights_or_rows(
     method: str, place: Path, tiny_folder: Path

@@ -1,9 +1,10 @@
-"""Extract: run a model over prompts and keep the pooled state of the depths that are asked for."""
+"""Extract: run models over prompts and keep the pooled state of the depths that are asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,71 +12,29 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from taskdepth import layers
-from taskdepth.activations.pooling import Places, Pooling, pool
-from taskdepth.data.collate import best_fit_decreasing, pad, token_batches
+from taskdepth.activations.batches import Batches
+from taskdepth.activations.capture import DeepEnoughError, each_depth, up_to
+from taskdepth.activations.pooling import Pooling, pool
 from taskdepth.models.packing import packed
+from taskdepth.models.prefix import recorded, resumed
 
 # a batch of this many tokens keeps a processor busy without leaving its cache
 BATCH_TOKENS = {"cpu": 1024, "cuda": 16384}
+# of prefixes held until every adapter has gone on from them: it is put on once for each such lot
+PREFIX_BYTES = 2**30
 
-Reduce = Callable[[Tensor], Any]
-
-
-class _DeepEnoughError(Exception):
-    """Leaves a forward pass when the last wanted depth is there: the blocks above need not run."""
-
-
-@contextmanager
-def each_depth(
-    lm: nn.Module, reduce: Reduce, depths: Sequence[int] | None = None
-) -> Iterator[dict[int, Any]]:
-    """Inside, every forward pass leaves `reduce(states)` of each of `depths` in the yielded dict.
-
-    Depth 0 is what enters the first block, depth d what block d - 1 returns, before the final norm; None
-    means all of them. Only what `reduce` returns is kept, never `[b, s, d_model]`.
-    """
-    seen: dict[int, Any] = {}
-    blocks = layers.find_blocks(lm)
-    wanted = set(range(len(blocks) + 1) if depths is None else depths)
-
-    def enter(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        seen[0] = reduce(args[0] if args else kwargs["hidden_states"])
-
-    def leave(depth: int) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(_: nn.Module, __: Any, output: Any) -> None:
-            seen[depth] = reduce(output[0] if isinstance(output, tuple) else output)
-
-        return hook
-
-    with ExitStack() as hooks:
-        if 0 in wanted:
-            handle = blocks[0].register_forward_pre_hook(enter, with_kwargs=True)
-            hooks.callback(handle.remove)
-        for depth in sorted(wanted - {0}):
-            block = blocks[layers.block_of(depth)]
-            hooks.callback(block.register_forward_hook(leave(depth)).remove)
-        yield seen
+States = Mapping[Pooling, Float[Tensor, "n_depths n d_model"]]
+Advance = Callable[[int], object]
 
 
-@contextmanager
-def _up_to(lm: nn.Module, depth: int) -> Iterator[None]:
-    """Inside, a forward pass ends with `_DeepEnoughError` once `depth` is reached, if blocks are left above."""
-    blocks = layers.find_blocks(lm)
-    if depth == len(blocks):
-        yield
-        return
+@dataclass(frozen=True, slots=True)
+class Adapted:
+    """The model with an adapter: `wear` puts it on, and blocks below `first_block` are as they were."""
 
-    def stop(*_: Any) -> None:
-        raise _DeepEnoughError
-
-    handle = blocks[depth].register_forward_pre_hook(stop)
-    try:
-        yield
-    finally:
-        handle.remove()
+    wear: Callable[[], AbstractContextManager[Any]]
+    first_block: int
 
 
-@torch.inference_mode()
 def extract(
     lm: nn.Module,
     prompts: Sequence[Sequence[int]],
@@ -87,8 +46,8 @@ def extract(
     pack: bool = False,
     padding_side: str = "right",
     final_norm: str = "pre",
-    advance: Callable[[int], object] = lambda n_rows: None,
-) -> Mapping[Pooling, Float[Tensor, "n_depths n d_model"]]:
+    advance: Advance = lambda n_rows: None,
+) -> States:
     """The pooled states of `depths` (None: all) for `prompts` (token ids), in their order.
 
     They come as float32 on the CPU. The LM head does not run, and no block above the highest depth.
@@ -97,86 +56,184 @@ def extract(
     takes depth L after the final norm, as Hugging Face's `hidden_states[-1]` and the paper do. `advance`
     is told how many rows each batch finished. `lm` must be in eval mode; it is not changed.
     """
+    (found,) = extract_each(
+        lm,
+        (),
+        prompts,
+        poolings=poolings,
+        depths=depths,
+        first_targets=first_targets,
+        batch_tokens=batch_tokens,
+        pack=pack,
+        padding_side=padding_side,
+        final_norm=final_norm,
+        advance=advance,
+    )
+    return found
+
+
+def extract_each(
+    lm: nn.Module,
+    adapted: Sequence[Adapted],
+    prompts: Sequence[Sequence[int]],
+    *,
+    itself: bool = True,
+    poolings: Sequence[Pooling],
+    depths: Sequence[int] | None = None,
+    first_targets: Sequence[int] = (),
+    batch_tokens: int | None = None,
+    pack: bool = False,
+    padding_side: str = "right",
+    final_norm: str = "pre",
+    advance: Advance = lambda n_rows: None,
+) -> list[States]:
+    """The states of `lm` itself (if `itself`), then of each of `adapted`, all on the same prompts.
+
+    What lies below an adapter's first block is computed once, by `lm`, and the same bit for bit as if the
+    adapted model had done it. For all else see `extract`.
+    """
     backbone = _backbone(lm)
-    n_blocks = layers.n_blocks(backbone)
-    wanted = list(range(n_blocks + 1) if depths is None else depths)
+    wanted = list(range(layers.n_blocks(backbone) + 1) if depths is None else depths)
     read_target = Pooling.FIRST_TARGET in poolings
     sequences = [
         [*prompt, first_targets[i]] if read_target else prompt for i, prompt in enumerate(prompts)
     ]
-    kept = {
-        p: torch.empty(len(wanted), len(prompts), backbone.config.hidden_size) for p in poolings
-    }
-    with ExitStack() as inside:
-        batches = _Batches(sequences, [len(prompt) for prompt in prompts], padding_side, pack)
-        device = next(backbone.parameters()).device
-
-        def reduce(states: Tensor) -> dict[Pooling, Tensor]:
-            return {pooling: pool(states, places, pooling) for pooling in poolings}
-
-        seen = inside.enter_context(each_depth(backbone, reduce, wanted))
-        inside.enter_context(_up_to(backbone, max(wanted)))
-        inside.enter_context(packed(lm) if pack else nullcontext())
-        budget = batch_tokens or BATCH_TOKENS.get(device.type, BATCH_TOKENS["cuda"])
-        for rows in batches.order(budget):
-            inputs, places = batches.inputs(rows, device)
-            try:
-                output = backbone(**inputs, use_cache=False)
-                if final_norm == "post" and n_blocks in wanted:
-                    seen[n_blocks] = reduce(output.last_hidden_state)
-            except _DeepEnoughError:
-                pass
-            for pooling in poolings:
-                pooled = torch.stack([seen[depth][pooling] for depth in wanted])
-                kept[pooling][:, rows] = pooled.cpu()
-            advance(len(rows))
-    return kept
+    prompt_tokens = [len(prompt) for prompt in prompts]
+    batches = Batches(sequences, prompt_tokens, padding_side=padding_side, pack=pack)
+    reader = _Reader(backbone, batches, wanted, poolings, final_norm, advance)
+    device = reader.device
+    order = batches.order(batch_tokens or BATCH_TOKENS.get(device.type, BATCH_TOKENS["cuda"]))
+    firsts = sorted({one.first_block for one in adapted} - {0})
+    own = reader.empty(len(prompts))
+    others = [reader.empty(len(prompts)) for _ in adapted]
+    with packed(lm) if pack else nullcontext():
+        for lot in _lots(order, batches, len(firsts) * backbone.config.hidden_size * 4):
+            prefixes = reader.read_itself(lot, own, firsts, only_shared=not itself)
+            for one, kept in zip(adapted, others, strict=True):
+                with one.wear():
+                    reader.read_adapted(lot, kept, own, one.first_block, prefixes)
+    found: list[States] = [*others]
+    return [own, *found] if itself else found
 
 
-class _Batches:
-    """Sequences as batches, packed or padded, and where their prompts are."""
+def _lots(
+    order: Sequence[list[int]], batches: Batches, bytes_per_token: int
+) -> Iterator[list[list[int]]]:
+    """Batches one after the other, in lots whose prefixes fit `PREFIX_BYTES`."""
+    lot: list[list[int]] = []
+    held_bytes = 0
+    for rows in order:
+        needed_bytes = batches.n_tokens(rows) * bytes_per_token
+        if lot and held_bytes + needed_bytes > PREFIX_BYTES:
+            yield lot
+            lot, held_bytes = [], 0
+        lot.append(rows)
+        held_bytes += needed_bytes
+    if lot:
+        yield lot
+
+
+class _Reader:
+    """Forward passes over batches; of each, the pooled states of some depths are kept."""
 
     def __init__(
         self,
-        sequences: Sequence[Sequence[int]],
-        prompt_tokens: Sequence[int],
-        padding_side: str,
-        pack: bool,
+        backbone: Any,
+        batches: Batches,
+        wanted: Sequence[int],
+        poolings: Sequence[Pooling],
+        final_norm: str,
+        advance: Advance,
     ) -> None:
-        self._sequences = sequences
-        self._prompt_tokens = prompt_tokens
-        self._side = padding_side
-        self._pack = pack
+        self.device = next(backbone.parameters()).device
+        self._backbone = backbone
+        self._n_blocks = layers.n_blocks(backbone)
+        self._batches = batches
+        self._wanted = wanted
+        self._poolings = poolings
+        self._final_norm = final_norm
+        self._advance = advance
 
-    def order(self, batch_tokens: int) -> list[list[int]]:
-        lengths = [len(sequence) for sequence in self._sequences]
-        if self._pack:
-            return best_fit_decreasing(lengths, batch_tokens)
-        return token_batches(lengths, batch_tokens)
+    def empty(self, n_rows: int) -> dict[Pooling, Tensor]:
+        shape = len(self._wanted), n_rows, self._backbone.config.hidden_size
+        return {pooling: torch.empty(shape) for pooling in self._poolings}
 
-    def inputs(self, rows: Sequence[int], device: torch.device) -> tuple[dict[str, Any], Places]:
-        sequences = [self._sequences[i] for i in rows]
-        lengths = [len(sequence) for sequence in sequences]
-        prompt_tokens = [self._prompt_tokens[i] for i in rows]
-        if self._pack:
-            starts = [0, *torch.tensor(lengths).cumsum(0).tolist()[:-1]]
-            inputs: dict[str, Any] = {
-                "input_ids": torch.tensor([[token for s in sequences for token in s]]),
-                "position_ids": torch.cat([torch.arange(n) for n in lengths]).unsqueeze(0),
-            }
-        else:
-            ids, mask = pad(sequences, self._side)
-            starts = [
-                row * ids.shape[1] + (0 if self._side == "right" else ids.shape[1] - n)
-                for row, n in enumerate(lengths)
-            ]
-            # left padding shifts no position
-            positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
-            inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
-        inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
-        if self._pack:
-            inputs["lengths_tokens"] = tuple(lengths)
-        return inputs, Places.of(starts, prompt_tokens, lengths).to(device)
+    def read_itself(
+        self,
+        lot: Sequence[list[int]],
+        found: dict[Pooling, Tensor],
+        firsts: Sequence[int],
+        *,
+        only_shared: bool,
+    ) -> list[dict[int, Any]]:
+        """Read with the model as it is; returns what enters the blocks `firsts`, for each batch.
+
+        `only_shared`: no deeper than that.
+        """
+        deepest = max(firsts, default=0) if only_shared else self._n_blocks
+        depths = [depth for depth in self._wanted if depth <= deepest]
+        if only_shared and not firsts:
+            return [{} for _ in lot]
+        prefixes = []
+        with recorded(self._backbone, firsts) as entering:
+            for rows in lot:
+                self._read(rows, found, depths, up_to_depth=max((*depths, *firsts)))
+                prefixes.append(dict(entering))
+                if not only_shared:
+                    self._advance(len(rows))
+        return prefixes
+
+    def read_adapted(
+        self,
+        lot: Sequence[list[int]],
+        found: dict[Pooling, Tensor],
+        own: Mapping[Pooling, Tensor],
+        first: int,
+        prefixes: Sequence[Mapping[int, Any]],
+    ) -> None:
+        """Read with the adapter that the model wears now, from block `first` on."""
+        # block 0 has nothing below it, and the model itself may not have been read
+        shared = [i for i, depth in enumerate(self._wanted) if first and depth <= first]
+        depths = [depth for depth in self._wanted if not first or depth > first]
+        for rows, prefix in zip(lot, prefixes, strict=True):
+            for pooling in self._poolings:
+                for i in shared:
+                    found[pooling][i, rows] = own[pooling][i, rows]
+            if depths:
+                with resumed(self._backbone, first, prefix.get(first)):
+                    self._read(rows, found, depths, up_to_depth=max(depths))
+            self._advance(len(rows))
+
+    @torch.inference_mode()
+    def _read(
+        self,
+        rows: list[int],
+        found: dict[Pooling, Tensor],
+        depths: Sequence[int],
+        up_to_depth: int,
+    ) -> None:
+        inputs, places = self._batches.inputs(rows, self.device)
+
+        def reduce(states: Tensor) -> dict[Pooling, Tensor]:
+            return {pooling: pool(states, places, pooling) for pooling in self._poolings}
+
+        with ExitStack() as inside:
+            seen = inside.enter_context(each_depth(self._backbone, reduce, depths))
+            inside.enter_context(up_to(self._backbone, up_to_depth))
+            try:
+                output = self._backbone(**inputs, use_cache=False)
+                if self._final_norm == "post" and self._n_blocks in depths:
+                    seen[self._n_blocks] = reduce(output.last_hidden_state)
+            except DeepEnoughError:
+                pass
+        if not depths:
+            return
+        places_in_wanted = [self._wanted.index(depth) for depth in depths]
+        for pooling in self._poolings:
+            pooled = torch.stack([seen[depth][pooling] for depth in depths]).cpu()
+            found[pooling][torch.tensor(places_in_wanted)[:, None], torch.tensor(rows)] = (
+                pooled.float()
+            )
 
 
 def _backbone(lm: Any) -> Any:

@@ -35,23 +35,20 @@ class Places:
     n_prompt_tokens: Float[Tensor, " n"]
 
     @classmethod
-    def of(
-        cls, starts: Sequence[int], prompt_tokens: Sequence[int], tokens: Sequence[int]
-    ) -> Places:
-        """Of sequences that begin at `starts` and have so many `tokens`, the first of them the prompt's.
+    def of(cls, tokens: Sequence[Int[Tensor, " _"]], prompt_tokens: Sequence[int]) -> Places:
+        """Of sequences whose tokens are at the places `tokens`, the first `prompt_tokens` the prompt's.
 
-        >>> Places.of([0, 3], [2, 1], [3, 1]).prompt.tolist()
+        >>> Places.of([torch.arange(3), torch.arange(3, 4)], [2, 1]).prompt.tolist()
         [0, 1, 3]
         """
         lengths = torch.tensor(prompt_tokens)
-        begin = torch.tensor(starts)
-        example = torch.arange(len(starts)).repeat_interleave(lengths)
-        within = torch.arange(len(example)) - (lengths.cumsum(0) - lengths)[example]
         return cls(
-            prompt=begin[example] + within,
-            example=example,
-            last=begin + lengths - 1,
-            end=begin + torch.tensor(tokens) - 1,
+            prompt=torch.cat([places[:n] for places, n in zip(tokens, prompt_tokens, strict=True)]),
+            example=torch.arange(len(tokens)).repeat_interleave(lengths),
+            last=torch.stack(
+                [places[n - 1] for places, n in zip(tokens, prompt_tokens, strict=True)]
+            ),
+            end=torch.stack([places[-1] for places in tokens]),
             n_prompt_tokens=lengths.float(),
         )
 
@@ -70,7 +67,7 @@ def pool(
 ) -> Float[Tensor, "n d_model"]:
     """One state per prompt, in float32.
 
-    >>> states, places = torch.arange(6.0).reshape(1, 3, 2), Places.of([0], [2], [3])
+    >>> states, places = torch.arange(6.0).reshape(1, 3, 2), Places.of([torch.arange(3)], [2])
     >>> pool(states, places, Pooling.LAST_TOKEN).tolist()
     [[2.0, 3.0]]
     >>> pool(states, places, Pooling.MEAN).tolist()
@@ -81,7 +78,6 @@ def pool(
         return tokens[places.last].float()
     if pooling is Pooling.FIRST_TARGET:
         return tokens[places.end].float()
-    if len(places.prompt) < len(tokens):  # padding may hold anything
-        tokens = tokens[places.prompt]
-    sums = sum_by(places.example, tokens.float(), len(places.last))
+    # padding may hold anything, and a token may be that of several prompts
+    sums = sum_by(places.example, tokens[places.prompt].float(), len(places.last))
     return sums / places.n_prompt_tokens.unsqueeze(1)

@@ -27,8 +27,10 @@ def main() -> None:
     extraction = commands.add_parser(
         "extraction", help="every depth's states, against the way of the paper's authors"
     )
-    extraction.add_argument("--prompts", type=int, default=72)
-    extraction.add_argument("--theirs", type=int, default=12, help="prompts for the authors' way")
+    extraction.add_argument("--prompts", type=int, default=128)
+    extraction.add_argument(
+        "--repeated", type=int, default=48, help="of these, for all but the authors' way"
+    )
     probing = commands.add_parser(
         "probing", help="probes to the optimum against scikit-learn, folds and L2 values, memory"
     )
@@ -73,7 +75,7 @@ def _run(arguments: argparse.Namespace) -> list[BenchRow]:
         return probing.run(model, data, arguments.every)
     from taskdepth.bench import extraction
 
-    return extraction.run(model, data, arguments.prompts, arguments.theirs)
+    return extraction.run(model, data, arguments.prompts, arguments.repeated)
 
 
 def _table(rows: list[BenchRow]) -> Table:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +15,37 @@ from peft import LoraConfig
 from torch import Tensor
 
 from taskdepth import layers
-from taskdepth.activations.extraction import BATCH_TOKENS, extract
+from taskdepth.activations.batches import Batches
+from taskdepth.activations.extraction import BATCH_TOKENS, Adapted, extract, extract_each
 from taskdepth.activations.pooling import Pooling
 from taskdepth.bench.model import bench_model, bench_prompts
 from taskdepth.bench.row import BenchRow
-from taskdepth.data.collate import best_fit_decreasing
 from taskdepth.models import adapters
 from taskdepth.models.packing import packed
 
 POOLINGS = (Pooling.LAST_TOKEN, Pooling.MEAN)
 NEW_TOKENS = 32  # what the authors' script generates after each prompt
+N_TASKS = 8  # that the prompts are of, as many of each: a study reads task by task
 N_REPEATS = 3
+THREE_MODELS_LIMIT = 3.1
 # relative distance of our bf16 states from their float32 ones that still counts as the same
 BF16_TOLERANCE = 0.05
 
 
-def run(model: Path | None, data: Path | None, n_prompts: int, n_theirs: int) -> list[BenchRow]:
-    """Every comparison, on `n_prompts` real prompts; the authors' way on the first `n_theirs` of them."""
+def run(model: Path | None, data: Path | None, n_prompts: int, n_repeated: int) -> list[BenchRow]:
+    """Every comparison on real prompts: with the authors' way on `n_prompts`, the others on a part of them."""
     exact, tokenizer = bench_model(model, data, torch.float32)
-    prompts = bench_prompts(tokenizer, data, n_prompts)
-    found = [_share(exact, prompts, 0.75), _capture(exact, prompts), _three_models(exact, prompts)]
     half, _ = bench_model(model, data, torch.bfloat16)
-    found.insert(1, _share(half, prompts, 0.55))
-    return [*_against_the_authors(exact, half, tokenizer, prompts[:n_theirs]), *found]
+    prompts = bench_prompts(tokenizer, data, n_prompts, N_TASKS)
+    few = prompts[:n_repeated]
+    return [
+        *_against_the_authors(exact, half, tokenizer, prompts),
+        _share(exact, few, 0.75),
+        _share(half, few, 0.55),
+        _capture(exact, few),
+        _three_models(exact, few, "in all blocks", None, goal=1.0),
+        _three_models(exact, few, "in the upper half", layers.n_blocks(exact) // 2, goal=None),
+    ]
 
 
 def _against_the_authors(
@@ -46,7 +55,7 @@ def _against_the_authors(
         states: list[Tensor] = []
         forward_s = _wall_s(lambda: states.extend(_authors(exact, prompts, Path(folder))))
         generate_s = _wall_s(lambda: _generate(exact, tokenizer, prompts))
-    _ours(half, prompts[:4])  # what the first call compiles is not counted
+    _ours(half, prompts[:8])  # what the first call sets up is not counted
     ours: list[Tensor] = []
     ours_s = _wall_s(lambda: ours.append(_ours(half, prompts)[Pooling.LAST_TOKEN]))
     theirs = torch.stack(states, dim=1)[:-1]  # their last depth is after the norm, ours before it
@@ -97,18 +106,18 @@ def _ours(lm: Any, prompts: Sequence[Sequence[int]]) -> Any:
     return extract(lm, prompts, poolings=POOLINGS, batch_tokens=BATCH_TOKENS["cpu"], pack=True)
 
 
+def _batches(prompts: Sequence[Sequence[int]]) -> tuple[Batches, list[list[int]]]:
+    batches = Batches(prompts, [len(prompt) for prompt in prompts], pack=True)
+    return batches, batches.order(BATCH_TOKENS["cpu"])
+
+
 @torch.inference_mode()
 def _bare(lm: Any, prompts: Sequence[Sequence[int]]) -> None:
     """The backbone on the same batches, and nothing kept."""
+    batches, order = _batches(prompts)
     with packed(lm):
-        for rows in best_fit_decreasing([len(p) for p in prompts], BATCH_TOKENS["cpu"]):
-            lengths = tuple(len(prompts[i]) for i in rows)
-            lm.base_model(
-                input_ids=torch.tensor([[token for i in rows for token in prompts[i]]]),
-                position_ids=torch.cat([torch.arange(n) for n in lengths]).unsqueeze(0),
-                lengths_tokens=lengths,
-                use_cache=False,
-            )
+        for rows in order:
+            lm.base_model(**batches.inputs(rows, lm.device)[0], use_cache=False)
 
 
 def _capture(lm: Any, prompts: Sequence[Sequence[int]]) -> BenchRow:
@@ -118,42 +127,56 @@ def _capture(lm: Any, prompts: Sequence[Sequence[int]]) -> BenchRow:
     )
 
 
-def _three_models(lm: Any, prompts: Sequence[Sequence[int]]) -> BenchRow:
+def _three_models(
+    lm: Any, prompts: Sequence[Sequence[int]], where: str, first: int | None, goal: float | None
+) -> BenchRow:
     """Pre-trained, experimental and control states of the same prompts, on one resident model."""
+    blocks = None if first is None else range(first, layers.n_blocks(lm))
     with tempfile.TemporaryDirectory() as folder:
-        tuned = [Path(folder) / name for name in ("experimental", "control")]
-        for adapter in tuned:
-            lora = LoraConfig(task_type="CAUSAL_LM", r=8, target_modules="all-linear")
-            wrapped = adapters.attach(lm, lora, None)
-            adapters.save(wrapped, adapter)
-            adapters.detach(wrapped)
+        tuned = [_saved_adapter(lm, Path(folder) / name, blocks) for name in ("both", "control")]
 
         def ours() -> None:
-            _ours(lm, prompts)
-            for adapter in tuned:
-                with adapters.loaded(lm, adapter) as wearing, adapters.merged(wearing):
-                    _ours(wearing, prompts)
+            extract_each(lm, tuned, prompts, poolings=POOLINGS, pack=True)
 
         ours_s, bare_s = _in_turn(ours, lambda: _bare(lm, prompts))
     return BenchRow(
-        "three models, float32",
-        "3.1 bare forward passes",
-        3.1 * bare_s / ours_s,
-        1.0,
+        f"three models, float32, adapters {where}: {ours_s / bare_s:.2f} bare forward passes",
+        f"{THREE_MODELS_LIMIT} bare forward passes",
+        THREE_MODELS_LIMIT * bare_s / ours_s,
+        goal,
         ours_s,
-        3.1 * bare_s,
+        THREE_MODELS_LIMIT * bare_s,
     )
 
 
+def _saved_adapter(lm: Any, folder: Path, blocks: Sequence[int] | None) -> Adapted:
+    lora = LoraConfig(task_type="CAUSAL_LM", r=8, target_modules="all-linear")
+    wrapped = adapters.attach(lm, lora, blocks)
+    adapters.save(wrapped, folder)
+    adapters.detach(wrapped)
+
+    @contextmanager
+    def wear() -> Iterator[None]:
+        with adapters.loaded(lm, folder) as wearing, adapters.merged(wearing):
+            yield
+
+    return Adapted(wear, adapters.first_block(lm, folder))
+
+
 def _share(lm: Any, prompts: Sequence[Sequence[int]], goal: float) -> BenchRow:
-    """What the blocks cannot do without, over the rate of a large product of the same dtype."""
+    """What the blocks cannot do without, over the rate of a large product of the same dtype.
+
+    Tokens that prompts share are counted once, as they are computed.
+    """
     _ours(lm, prompts[:4])
     seconds, product_s = _in_turn(lambda: _ours(lm, prompts), lambda: _product(lm.dtype))
     rate = PRODUCT_FLOPS / product_s
     weights = sum(p.numel() for p in layers.find_blocks(lm).parameters() if p.ndim == 2)
     width, n_blocks = lm.config.hidden_size, layers.n_blocks(lm)
-    attention = sum(2 * len(prompt) ** 2 * width * n_blocks for prompt in prompts)  # causal: half
-    flops = 2 * weights * sum(map(len, prompts)) + attention
+    batches, order = _batches(prompts)
+    n_tokens = sum(map(batches.n_tokens, order))
+    mean_tokens = sum(map(len, prompts)) / len(prompts)
+    flops = 2 * n_tokens * (weights + mean_tokens * width * n_blocks)  # causal: half are looked at
     name = str(lm.dtype).removeprefix("torch.")
     return BenchRow(
         f"extraction, {name}: share of the matrix-multiply rate",

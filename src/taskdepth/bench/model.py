@@ -17,7 +17,7 @@ from taskdepth.tasks.folder import FolderSource
 from taskdepth.types import Split
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from taskdepth.tasks.spec import Source
     from taskdepth.types import Example
@@ -57,23 +57,26 @@ def bench_source(data: Path | None) -> Source:
     return DemoSource() if data is None else FolderSource(data)
 
 
-def bench_prompts(tokenizer: Any, data: Path | None, n: int) -> list[tuple[int, ...]]:
-    """The first `n` test prompts of all tasks in turn, as token ids.
+def bench_prompts(tokenizer: Any, data: Path | None, n: int, n_tasks: int) -> list[tuple[int, ...]]:
+    """The first `n` test prompts of `n_tasks` tasks in turn, as token ids; the tasks lie far apart.
 
     Raises:
         DataError: there are fewer.
     """
     tokeniser = Tokeniser(tokenizer, PromptFormat(), MAX_LENGTH_TOKENS, MAX_LENGTH_TOKENS)
-    rows = in_turn(bench_source(data), Split.TEST)
+    source = bench_source(data)
+    names = list(source.specs())
+    chosen = names[:: max(1, len(names) // n_tasks)][:n_tasks]
+    rows = in_turn(source, Split.TEST, chosen)
     prompts = [tokeniser.prompt(example).input_ids for example in islice(rows, n)]
     if len(prompts) < n:
         raise DataError(f"{len(prompts)} test prompts are not enough for {n}")
     return prompts
 
 
-def in_turn(source: Source, split: Split) -> Iterator[Example]:
-    """Rows of all tasks, one of each after the other, as a shuffled mixture has them."""
-    tasks = [iter(source.examples(name, split)) for name in source.specs()]
+def in_turn(source: Source, split: Split, names: Sequence[str] | None = None) -> Iterator[Example]:
+    """Rows of the tasks (None: of all), one of each after the other, as a shuffled mixture has them."""
+    tasks = [iter(source.examples(name, split)) for name in names or source.specs()]
     while tasks:
         for rows in list(tasks):
             row = next(rows, None)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from peft import PeftConfig, PeftModel, PolyConfig, get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer, check_target_module_exists
+from safetensors import safe_open
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
@@ -177,8 +178,7 @@ def loaded(lm: PreTrainedModel, folder: Path) -> Iterator[PeftModel]:
     Raises:
         ModelError: the folder holds no adapter that fits.
     """
-    if not (folder / "adapter_model.safetensors").is_file():
-        raise ModelError(f"{folder} holds no adapter in safetensors format")
+    _weights(folder)
     try:
         model = PeftModel.from_pretrained(lm, str(folder))
     except (ValueError, RuntimeError, KeyError) as error:
@@ -191,6 +191,27 @@ def loaded(lm: PreTrainedModel, folder: Path) -> Iterator[PeftModel]:
         yield model.eval()
     finally:
         detach(model)
+
+
+def first_block(lm: nn.Module, folder: Path) -> int:
+    """The lowest block that the adapter of `folder` changes, told by the names of its weights.
+
+    0 where one of them lies outside the blocks.
+
+    Raises:
+        ModelError: the folder holds no adapter.
+    """
+    inside = re.compile(re.escape(layers.blocks_path(lm)) + r"\.(\d+)\.")
+    with safe_open(_weights(folder), framework="pt") as weights:
+        found = [inside.search(name) for name in weights.keys()]  # noqa: SIM118 (it is no dict)
+    return min((int(match[1]) if match else 0 for match in found), default=0)
+
+
+def _weights(folder: Path) -> Path:
+    path = folder / "adapter_model.safetensors"
+    if not path.is_file():
+        raise ModelError(f"{folder} holds no adapter in safetensors format")
+    return path
 
 
 @contextmanager

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AttentionInterface
@@ -16,7 +17,29 @@ from transformers.utils import logging
 from taskdepth.errors import ModelError
 
 NAME = "taskdepth_packed"
-_SELF_TEST_TOKENS = (3, 5)
+_SELF_TEST_TOKENS = (3, 5, 2, 3)  # of the first, of the second, that the third shares, its own
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Continued:
+    """A packed example that goes on from what it has in common with an earlier one.
+
+    `places` are those in the row of all its tokens, first to last; only the last ones are its own.
+    """
+
+    places: Int[Tensor, " n_tokens"]
+    _masks: dict[tuple[int | None, torch.dtype], Tensor] = field(default_factory=dict)
+
+    def mask(
+        self, n_own: int, window: int | None, dtype: torch.dtype
+    ) -> Float[Tensor, "n_own n_tokens"]:
+        """0 where its own tokens may look, -inf elsewhere; made once for all blocks."""
+        key = (window, dtype)
+        if key not in self._masks:
+            seen = _seen(n_own, len(self.places), window, self.places.device)
+            nowhere = torch.full(seen.shape, -torch.inf, dtype=dtype, device=seen.device)
+            self._masks[key] = nowhere.masked_fill_(seen, 0)
+        return self._masks[key]
 
 
 def packed_attention(
@@ -29,11 +52,13 @@ def packed_attention(
     scaling: float | None = None,
     sliding_window: int | None = None,
     lengths_tokens: tuple[int, ...] = (),
+    continued: Sequence[Continued | None] = (),
     **options: Any,
 ) -> tuple[Float[Tensor, "1 s heads d_head"], None]:
     """Causal attention within each of the examples that `lengths_tokens` cuts a row into.
 
-    The cost is that of the examples, not of the row's square. The signature is that of Hugging Face's
+    The cost is that of the examples, not of the row's square. Where one of them is `continued`, its length is
+    that of its own tokens. The signature is that of Hugging Face's
     attention interface.
 
     Raises:
@@ -48,31 +73,39 @@ def packed_attention(
     if query.device.type == "cpu" and wanted != torch.float32:
         # the backward pass of half-precision attention is less than half as fast here, and less exact
         query, key, value = query.float(), key.float(), value.float()
-    parts = [
-        functional.scaled_dot_product_attention(
+    cut = (torch.split(states, list(lengths_tokens), dim=2) for states in (query, key, value))
+    parts = []
+    for q, k, v, whole in zip(*cut, continued or [None] * len(lengths_tokens), strict=True):
+        n_own = q.shape[2]
+        if whole is None:
+            in_sight = sliding_window is None or n_own <= sliding_window
+            mask = None if in_sight else _seen(n_own, n_own, sliding_window, q.device)
+        elif n_own == 0:  # the same as an earlier example
+            parts.append(q)
+            continue
+        else:
+            k, v = (states.index_select(2, whole.places) for states in (key, value))
+            mask = whole.mask(n_own, sliding_window, q.dtype)
+        found = functional.scaled_dot_product_attention(
             q,
             k,
             v,
-            attn_mask=_window(q.shape[2], sliding_window, q.device),
+            attn_mask=mask,
             dropout_p=dropout if module.training else 0.0,
-            is_causal=sliding_window is None or q.shape[2] <= sliding_window,
+            is_causal=mask is None,
             scale=scaling,
             enable_gqa=query.shape[1] != key.shape[1],
         )
-        for q, k, v in zip(
-            *(torch.split(states, list(lengths_tokens), dim=2) for states in (query, key, value)),
-            strict=True,
-        )
-    ]
+        parts.append(found)
     return torch.cat(parts, dim=2).transpose(1, 2).to(wanted).contiguous(), None
 
 
-def _window(n_tokens: int, window: int | None, device: torch.device) -> Tensor | None:
-    """True where a token may look: at itself and the `window - 1` before it."""
-    if window is None or n_tokens <= window:
-        return None
-    ahead = torch.ones(n_tokens, n_tokens, dtype=torch.bool, device=device)
-    return ahead.tril() & ahead.triu(1 - window)
+def _seen(n_own: int, n_tokens: int, window: int | None, device: torch.device) -> Tensor:
+    """True where the last `n_own` of `n_tokens` may look: at themselves and the `window - 1` before them."""
+    ahead = torch.ones(n_own, n_tokens, dtype=torch.bool, device=device)
+    before = n_tokens - n_own
+    seen = ahead.tril(before)
+    return seen if window is None else seen & ahead.triu(before + 1 - window)
 
 
 # its name has no mask function, so models make no mask for it
@@ -92,10 +125,10 @@ def packed(lm: Any) -> Iterator[None]:
 
 @torch.no_grad()
 def can_pack(lm: Any) -> bool:
-    """Whether `lm` keeps packed examples apart: seen by trying it on two short ones.
+    """Whether `lm` keeps packed examples apart: seen by trying it on three short ones.
 
     A model that does not go through Hugging Face's attention interface, or adds something of its own to it,
-    gives other logits for the second example than for the same example alone.
+    gives other logits for one of them than for the same example alone.
     """
     was_training = lm.training
     lm.eval()
@@ -109,19 +142,30 @@ def can_pack(lm: Any) -> bool:
 
 
 def _keeps_apart(lm: Any) -> bool:
+    """Three examples in a row: the second has nothing of the first, the third begins as the second does."""
     device = lm.get_input_embeddings().weight.device
-    first, second = _SELF_TEST_TOKENS
-    ids = torch.arange(1, 1 + first + second, device=device).unsqueeze(0)
+    first, second, shared, own = _SELF_TEST_TOKENS
+    tokens = torch.arange(1, 1 + first + second + own, device=device).unsqueeze(0)
+    third = [*range(first, first + shared), *range(first + second, first + second + own)]
+    places = torch.tensor(third, device=device)
 
-    def logits(ids: Tensor, lengths: tuple[int, ...]) -> Tensor:
-        position_ids = torch.cat([torch.arange(n, device=device) for n in lengths]).unsqueeze(0)
-        output = lm(
-            input_ids=ids, position_ids=position_ids, lengths_tokens=lengths, use_cache=False
-        )
-        found: Tensor = output.logits[0, -second:].float()
+    def logits(ids: Tensor, position_ids: Tensor, **how: Any) -> Tensor:
+        output = lm(input_ids=ids, position_ids=position_ids.unsqueeze(0), use_cache=False, **how)
+        found: Tensor = output.logits[0].float()
         return found
 
-    alone, together = logits(ids[:, first:], (second,)), logits(ids, (first, second))
+    def positions(*lengths: int) -> Tensor:
+        return torch.cat([torch.arange(n, device=device) for n in lengths])
+
+    together = logits(
+        tokens,
+        torch.cat([positions(first, second), positions(shared + own)[shared:]]),
+        lengths_tokens=(first, second, own),
+        continued=(None, None, Continued(places)),
+    )[first:]
+    middle = logits(tokens[:, first:-own], positions(second), lengths_tokens=(second,))
+    last = logits(tokens[:, third], positions(shared + own), lengths_tokens=(shared + own,))
+    alone = torch.cat([middle, last[shared:]])
     # rounding stays below the root of the precision, another example's influence does not
     tolerance = torch.finfo(lm.dtype).eps ** 0.5 * alone.abs().max()
     return bool((alone - together).abs().max() <= tolerance)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ import torch
 import yaml
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from taskdepth.activations.extraction import extract
+from taskdepth.activations.extraction import Adapted, extract_each
 from taskdepth.activations.key import hash_of_files, key_of
 from taskdepth.activations.plan import Cost, bytes_on_disk, forward_flops, measured_rate
 from taskdepth.activations.pooling import Pooling
+from taskdepth.activations.recording import Recording
 from taskdepth.activations.store import ActivationStore
 from taskdepth.activations.stored import Activations, StoredActivations
 from taskdepth.config import DataConfig, ProbeConfig
@@ -27,6 +29,7 @@ from taskdepth.errors import ModelError
 from taskdepth.models import adapters, loading, random_init, routing
 from taskdepth.models.loading import LanguageModel
 from taskdepth.models.packing import can_pack
+from taskdepth.models.prefix import can_resume
 from taskdepth.models.reference import refer, refer_controls
 from taskdepth.pipelines.sources import prompt_format
 from taskdepth.seeds import stable_seed
@@ -135,7 +138,7 @@ class Study:
         self._folder_of = cache(lambda path: loading.local_folder(path, config.models.revision))
         self._hash_of = cache(hash_of_files)
         self._tokeniser_of = cache(self._tokeniser)
-        self._pack = False  # until the model is there and has been tried
+        self._pack = self._resume = False  # until the model is there and has been tried
         self._check_blocks()
         self._units = {
             (ref, spec.name, split): self._unit(ref, spec, split, examples)
@@ -179,28 +182,22 @@ class Study:
         return [unit for unit in self._units.values() if unit.key not in self._store]
 
     def extract(self) -> int:
-        """Extract what is missing, one load per base model; returns how many rows that were."""
-        by_base: dict[Path, dict[ModelRef, list[Unit]]] = defaultdict(lambda: defaultdict(list))
+        """Extract what is missing, one load per base model; returns how many rows that were.
+
+        All models that read the same prompts with the same base read them together.
+        """
+        together: dict[Path, dict[tuple[str, Split], list[Unit]]] = defaultdict(dict)
         missing = self.missing()
         for unit in missing:
-            by_base[unit.base][unit.model].append(unit)
+            together[unit.base].setdefault((unit.task, unit.split), []).append(unit)
         n_rows = sum(len(unit.prompts) for unit in missing)
         with _progress() as progress:
             bar = progress.add_task("extract", total=n_rows, what="")
-            for base, by_model in by_base.items():
+            for base, groups in together.items():
                 model = self._load(base)
-                for ref, units in by_model.items():
-                    progress.update(bar, what=ref.name)
-                    wearing: Any = (
-                        adapters.loaded(model.lm, ref.adapter)
-                        if ref.adapter is not None
-                        else nullcontext(model.lm)
-                    )
-                    merging = adapters.merged if ref.adapter is not None else nullcontext
-                    with wearing as lm, merging(lm):
-                        for unit in units:
-                            with routing.routed(lm, unit.task):
-                                self._extract(lm, unit, lambda rows: progress.advance(bar, rows))
+                for (task, split), units in groups.items():
+                    progress.update(bar, what=f"{task} ({split})")
+                    self._extract(model.lm, units, lambda rows: progress.advance(bar, rows))
             progress.update(bar, what="")
         return n_rows
 
@@ -217,7 +214,7 @@ class Study:
         bases = {unit.base: unit for units in by_model.values() for unit in units}
         models = {base: self._load(base) for base in bases}
         first = next(iter(bases))
-        prompts = [prompt for unit in self.missing() for prompt in unit.prompts]
+        prompts = [unit.prompts for unit in self.missing()]
         rate = measured_rate(models[first].lm, prompts, self._poolings, pack=self._pack)
         return [
             self._cost(ref, units, models[units[0].base].lm, rate)
@@ -244,9 +241,45 @@ class Study:
         )
         model.lm.to(_device(self._config.extraction.accelerator))
         self._pack = can_pack(model.lm)
+        self._resume = can_resume(model.lm)
         return model
 
-    def _extract(self, lm: Any, unit: Unit, advance: Callable[[int], object]) -> None:
+    def _extract(self, lm: Any, units: Sequence[Unit], advance: Callable[[int], object]) -> None:
+        """Read the prompts that `units` share with each of their models, shard by shard."""
+        settings = self._config.extraction
+        # the model itself first: the others go on from it
+        units = sorted(units, key=lambda unit: unit.model.adapter is not None)
+        recordings = [self._record(unit) for unit in units]
+        missing = [recording.missing for recording in recordings]
+        advance(sum(len(u.prompts) for u in units) - sum(len(r) for rs in missing for r in rs))
+        for rows in sorted(
+            {rows for ranges in missing for rows in ranges}, key=attrgetter("start")
+        ):
+            reading = [i for i, ranges in enumerate(missing) if rows in ranges]
+            adapted = [
+                self._adapted(lm, folder, units[i].task)
+                for i in reading
+                if (folder := units[i].model.adapter) is not None
+            ]
+            of_each = extract_each(
+                lm,
+                adapted,
+                units[0].prompts[rows.start : rows.stop],
+                itself=len(adapted) < len(reading),
+                poolings=self._poolings,
+                first_targets=units[0].first_targets[rows.start : rows.stop],
+                batch_tokens=settings.batch_tokens,
+                pack=self._pack,
+                padding_side=settings.padding_side,
+                final_norm=settings.final_norm,
+                advance=advance,
+            )
+            for i, states in zip(reading, of_each, strict=True):
+                recordings[i].write(rows, states)
+        for recording in recordings:
+            recording.finish()
+
+    def _record(self, unit: Unit) -> Recording:
         settings = self._config.extraction
         about = {
             "model": unit.model.name,
@@ -259,21 +292,20 @@ class Study:
         recording = self._store.record(unit.key, unit.example_ids, about)
         for line in recording.damaged:
             print(f"extracted again: {line}", file=sys.stderr)
-        advance(len(unit.prompts) - sum(map(len, recording.missing)))
-        for rows in recording.missing:
-            states = extract(
-                lm,
-                unit.prompts[rows.start : rows.stop],
-                poolings=self._poolings,
-                first_targets=unit.first_targets[rows.start : rows.stop],
-                batch_tokens=settings.batch_tokens,
-                pack=self._pack,
-                padding_side=settings.padding_side,
-                final_norm=settings.final_norm,
-                advance=advance,
-            )
-            recording.write(rows, states)
-        recording.finish()
+        return recording
+
+    def _adapted(self, lm: Any, folder: Path, task: str) -> Adapted:
+        @contextmanager
+        def wear() -> Iterator[None]:
+            with (
+                torch.no_grad(),
+                adapters.loaded(lm, folder) as wearing,
+                adapters.merged(wearing),
+                routing.routed(wearing, task),
+            ):
+                yield
+
+        return Adapted(wear, adapters.first_block(lm, folder) if self._resume else 0)
 
     def _unit(self, ref: ModelRef, spec: TaskSpec, split: Split, examples: ExamplesOf) -> Unit:
         base = self._folder_of(ref.path)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,9 @@ from torch import Tensor, nn
 
 from conftest import tiny_llama
 from taskdepth import layers
-from taskdepth.activations.extraction import each_depth, extract
+from taskdepth.activations import extraction
+from taskdepth.activations.capture import each_depth
+from taskdepth.activations.extraction import Adapted, extract, extract_each
 from taskdepth.activations.pooling import Pooling
 from taskdepth.models import adapters
 from taskdepth.models.packing import can_pack
@@ -32,6 +35,10 @@ def small(model_type: str) -> nn.Module:
     configs = {
         "llama": transformers.LlamaConfig(**common),
         "gemma2": transformers.Gemma2Config(**common, num_key_value_heads=2, head_dim=8),
+        # every other block attends to the last few tokens only
+        "gemma3": transformers.Gemma3TextConfig(
+            **common, num_key_value_heads=2, head_dim=8, sliding_window=4, sliding_window_pattern=2
+        ),
         "gpt2": transformers.GPT2Config(n_layer=3, n_embd=16, n_head=2, vocab_size=50),
         "gpt_neox": transformers.GPTNeoXConfig(**common),
         "opt": transformers.OPTConfig(**common, word_embed_proj_dim=16, ffn_dim=32),
@@ -80,6 +87,44 @@ def test_every_depth_equals_hidden_states(
             torch.testing.assert_close(
                 found[pooling][:, i], expected[pooling], rtol=1e-5, atol=1e-5
             )
+
+
+def related(vocabulary: int = 50) -> list[list[int]]:
+    """Prompts that begin alike, one inside another, two the same, and one of its own."""
+    torch.manual_seed(2)
+    tokens = torch.randint(1, vocabulary, (40,)).tolist()
+    return [
+        *(tokens[:9] + tokens[i : i + 5] for i in (20, 25, 30)),
+        *(tokens[:6], tokens[:6], tokens[:9]),
+        *([*tokens[:12], 48], [*tokens[:12], 49], tokens[30:]),
+    ]
+
+
+@pytest.mark.parametrize("model_type", ["llama", "gpt2", "gpt_neox", "opt", "gemma3"])
+@pytest.mark.parametrize("batch_tokens", [10, 20, 1000])
+def test_what_prompts_share_is_read_once_and_changes_nothing(
+    model_type: str, batch_tokens: int
+) -> None:
+    lm = small(model_type)
+    assert can_pack(lm)
+    n_read: list[int] = []
+    lm.get_input_embeddings().register_forward_hook(lambda m, a, out: n_read.append(out.shape[1]))
+    targets = list(range(1, 10))
+    asked: dict[str, Any] = {"poolings": list(Pooling), "first_targets": targets}
+    found = extract(lm, related(), **asked, pack=True, batch_tokens=batch_tokens)
+    n_packed = sum(n_read)
+    for i, prompt in enumerate(related()):
+        alone = extract(lm, [prompt], poolings=list(Pooling), first_targets=[targets[i]])
+        for pooling in Pooling:
+            torch.testing.assert_close(
+                found[pooling][:, i], alone[pooling][:, 0], rtol=1e-5, atol=1e-5
+            )
+    read = [(*prompt, target) for prompt, target in zip(related(), targets, strict=True)]
+    apart = {sequence[:n] for sequence in read for n in range(1, len(sequence) + 1)}
+    if batch_tokens == 1000:
+        assert n_packed == len(apart)
+    else:
+        assert len(apart) < n_packed < sum(map(len, read))
 
 
 @pytest.mark.parametrize("pack", [False, True])
@@ -153,6 +198,56 @@ def test_the_adapter_off_is_the_model_itself_bit_for_bit() -> None:
     for pooling in POOLINGS:
         assert torch.equal(before[pooling], off[pooling])
         assert torch.equal(before[pooling], after[pooling])
+
+
+def saved(lm: nn.Module, blocks: list[int], folder: Path, seed: int) -> Adapted:
+    torch.manual_seed(seed)
+    wrapped = adapted(lm, blocks)
+    adapters.save(wrapped, folder)
+    adapters.detach(wrapped)
+    return Adapted(lambda: adapters.loaded(lm, folder), adapters.first_block(lm, folder))
+
+
+@pytest.mark.parametrize("held_bytes", [2**30, 1])
+@pytest.mark.parametrize("depths", [None, [0, 1], [3], [4, 2, 0]])
+@pytest.mark.parametrize("itself", [True, False])
+@pytest.mark.parametrize("pack", [True, False])
+def test_models_that_read_together_read_as_each_alone_bit_for_bit(
+    pack: bool,
+    itself: bool,
+    depths: list[int] | None,
+    held_bytes: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(extraction, "PREFIX_BYTES", held_bytes)
+    lm = tiny_llama().lm
+    asked: dict[str, Any] = {"poolings": POOLINGS, "depths": depths, "pack": pack}
+    asked |= {"batch_tokens": 24, "final_norm": "post"}
+    upper, all_blocks, top = (
+        saved(lm, blocks, tmp_path / str(blocks[0]), seed=blocks[0])
+        for blocks in ([2, 3], [0, 1, 2, 3], [3])
+    )
+    assert [one.first_block for one in (upper, all_blocks, top)] == [2, 0, 3]
+    alone = [extract(lm, prompts(), **asked)] if itself else []
+    for one in (upper, all_blocks, top):
+        with one.wear() as model:
+            alone.append(extract(model, prompts(), **asked))
+    ran: list[int] = []
+    for number, block in enumerate(layers.find_blocks(lm)):
+        block.mlp.register_forward_hook(lambda *_, number=number: ran.append(number))
+    told: list[int] = []
+    together = extract_each(
+        lm, [upper, all_blocks, top], prompts(), itself=itself, advance=told.append, **asked
+    )
+    assert sum(told) == len(alone) * len(LENGTHS)
+    for found, expected in zip(together, alone, strict=True):
+        for pooling in POOLINGS:
+            assert torch.equal(found[pooling], expected[pooling])
+    if depths is None:
+        n_batches = len(told) // len(alone)
+        # block 1 runs for the model itself and for the adapter in all blocks, block 3 for all
+        assert (ran.count(1), ran.count(3)) == (2 * n_batches, (3 + itself) * n_batches)
 
 
 def test_bfloat16_states_come_as_float32_and_close() -> None:

@@ -22,7 +22,7 @@ def test_flops_are_those_that_torch_counts() -> None:
 
 def test_the_rate_is_positive_whatever_is_pooled() -> None:
     lm = tiny_llama().lm
-    assert measured_rate(lm, [[1, 2, 3]] * 5, list(Pooling), pack=True) > 0
+    assert measured_rate(lm, [[[1, 2, 3]] * 5] * 7, list(Pooling), pack=True) > 0
 
 
 def test_the_plan_adds_up() -> None:

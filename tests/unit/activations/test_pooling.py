@@ -7,9 +7,10 @@ from taskdepth.activations.pooling import Places, Pooling, pool
 
 STATES = torch.arange(24.0).reshape(2, 4, 3)  # token t of row r is [12 r + 3 t, …]
 # prompts of 2 and 1 tokens with a target token behind each
-RIGHT = Places.of([0, 4], [2, 1], [3, 2])
-LEFT = Places.of([1, 6], [2, 1], [3, 2])
-PACKED = Places.of([0, 3], [2, 1], [3, 2])
+TOKENS = [2, 1]
+RIGHT = Places.of([torch.arange(0, 3), torch.arange(4, 6)], TOKENS)
+LEFT = Places.of([torch.arange(1, 4), torch.arange(6, 8)], TOKENS)
+PACKED = Places.of([torch.arange(0, 3), torch.arange(3, 5)], TOKENS)
 
 
 @pytest.mark.parametrize(
@@ -38,3 +39,12 @@ def test_what_padding_holds_does_not_matter(pooling: Pooling) -> None:
     spoilt = STATES.clone()
     spoilt[0, 3] = spoilt[1, 2:] = torch.inf
     assert torch.equal(pool(spoilt, RIGHT, pooling), pool(STATES, RIGHT, pooling))
+
+
+@pytest.mark.parametrize("pooling", list(Pooling))
+def test_a_token_may_be_that_of_several_prompts(pooling: Pooling) -> None:
+    rows = STATES[0, [0, 1, 2, 3]].unsqueeze(0)
+    # the second prompt begins with the first token of the first
+    shared = Places.of([torch.tensor([0, 1, 2]), torch.tensor([0, 3])], TOKENS)
+    apart = torch.stack([STATES[0, [0, 1, 2, 2]], STATES[0, [0, 3, 3, 3]]])
+    assert torch.equal(pool(rows, shared, pooling), pool(apart, RIGHT, pooling))
