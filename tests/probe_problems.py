@@ -25,3 +25,14 @@ def problem(
     about |= {"pooling": "last_token", "class_names": tuple("abcdefgh"[:n_classes])}
     splits = {"is_train": part < 4, "is_validation": part == 4, "is_test": part == 5}
     return ProbeProblem(x=x, y=y, **(about | splits | changes))  # type: ignore[arg-type]
+
+
+class HeldRows:
+    """States in memory, to be read like those on a disk."""
+
+    def __init__(self, x: Tensor) -> None:
+        self._x = x
+        self.shape = tuple(x.shape)
+
+    def read(self, rows: Tensor) -> Tensor:
+        return self._x[:, rows]

@@ -35,7 +35,7 @@ def main() -> None:
         "probing", help="probes to the optimum against scikit-learn, folds and L2 values, memory"
     )
     probing.add_argument(
-        "--every", type=int, default=5, help="time scikit-learn at each so-many-th depth"
+        "--every", type=int, default=5, help="time both sides at each so-many-th depth"
     )
     similarity = commands.add_parser(
         "similarity", help="CKA of all depths of two models, against the way of the paper's authors"

@@ -16,21 +16,6 @@ from taskdepth.seeds import stable_seed
 Batch = tuple[Tensor, Tensor, int]  # x [n_depths, b, d], y [sets, b], the rows of all ranks
 
 
-class HeldRows:
-    """States in memory."""
-
-    def __init__(self, x: Float[Tensor, "n_depths n d"]) -> None:
-        self._x = x
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        n_depths, n, d = self._x.shape
-        return n_depths, n, d
-
-    def read(self, rows: Int[Tensor, " k"]) -> Float[Tensor, "n_depths k d"]:
-        return self._x[:, rows]
-
-
 class JoinedRows:
     """Several parts as one, the rows of each after those of the one before it."""
 

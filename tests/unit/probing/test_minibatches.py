@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 import taskdepth
-from probe_problems import DEPTHS, D, N, problem
+from probe_problems import DEPTHS, D, HeldRows, N, problem
 from taskdepth.activations.pooling import Pooling
 from taskdepth.activations.store import ActivationStore
 from taskdepth.errors import ConfigError
@@ -24,7 +24,7 @@ from taskdepth.probing.minibatches import Minibatches, fit_in_minibatches
 from taskdepth.probing.probes import fit_probes
 from taskdepth.probing.problem import ProbeProblem, StateRows, StreamedProblem
 from taskdepth.probing.result import Extras, ProbeResult
-from taskdepth.probing.streaming import HeldRows
+from taskdepth.probing.streaming import JoinedRows
 
 L2S = (1.0, 10.0, 100.0)
 SETTINGS = Minibatches(batch_rows=128, max_epochs=60)
@@ -149,6 +149,15 @@ def test_rows_from_the_disk_give_the_same_and_test_rows_are_read_once(tmp_path: 
     assert set(n_read[given.is_test].tolist()) == {1}
     (n_epochs,) = set(n_read[given.is_validation].tolist())
     assert set(n_read[given.is_train].tolist()) == {n_epochs + 1}  # once more, to scale them
+
+
+def test_parts_are_read_as_one() -> None:
+    x = problem().x
+    parts = JoinedRows([HeldRows(x[:, :250]), HeldRows(x[:, 250:250]), HeldRows(x[:, 250:])])
+    assert parts.shape == (DEPTHS, N, D)
+    rows = torch.tensor([599, 0, 250, 249, 250])
+    assert torch.equal(parts.read(rows), x[:, rows])
+    assert parts.read(rows[:0]).shape == (DEPTHS, 0, D)
 
 
 def test_a_wide_scale_or_a_constant_dimension_does_not_matter() -> None:
