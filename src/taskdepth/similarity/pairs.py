@@ -7,8 +7,8 @@ its diagonal. What the biased HSIC has beyond that depends on the norms of the c
 
 Rows are centred before float32 is used, and U-centred entries are small where HSIC is small, so that
 no digits cancel in the sums. m representations of n examples and width p cost m·n²·p operations, since
-half of a symmetric matrix is enough, and m²·n² for all pairs. At most `PACKED_BYTES` of Gram matrices
-and two float32 copies of one representation are held beside the input.
+half of a symmetric matrix is enough, and m²·n² for all pairs. Beside the input, `PACKED_BYTES` and a
+few copies of one representation are held at once, however large n is.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PACKED_BYTES = 2**30  # of Gram matrices that are held at once
 # A Gram matrix is made of blocks of rows up to the diagonal: small ones waste little beyond it, but
 # very small ones are slow
 N_BLOCKS, MIN_BLOCK_ROWS, MAX_BLOCK_ROWS = 8, 64, 128
-SUMMED_AT_ONCE = 2**14  # entries per float32 sum; the sums of these are float64
+SUMMED_AT_ONCE = 2**16  # entries per float32 sum; the sums of these are float64
 SMALLEST, LARGEST = 1e-20, 1e20  # mean squared norms whose products fit into float32
 # Below this share of the squared trace, what float32 lost of a Gram matrix counts in U-centring
 MIN_SHARE = 1 / 20_000
@@ -114,8 +114,8 @@ def _all_pairs(
     sides: Sequence[Float[Tensor, "n _"]],
 ) -> tuple[Float[Tensor, "m m"], Float[Tensor, "m m"], tuple[str, ...]]:
     """Linear and debiased CKA of all pairs, and for each side why it has none."""
-    n = len(sides[0])
-    if n > sum(side.shape[1] for side in sides):
+    width = sum(side.shape[1] for side in sides)
+    if len(sides[0]) > width and 3 * torch.float64.itemsize * width**2 <= PACKED_BYTES:
         squared, hsic = _by_features(sides)
     else:
         squared, hsic = _by_grams(sides)
@@ -138,7 +138,7 @@ def _all_pairs(
 def _by_features(
     sides: Sequence[Float[Tensor, "n _"]],
 ) -> tuple[Float[Tensor, "m m"], Float[Tensor, "m m"]]:
-    """‖xᵀy‖² and n(n - 3) times unbiased HSIC of all pairs, where n exceeds all widths together.
+    """‖xᵀy‖² and n(n - 3) times unbiased HSIC of all pairs, cheaper where n exceeds all widths together.
 
     One product of all columns of all sides, float64, block by block of rows.
     """
@@ -148,8 +148,9 @@ def _by_features(
     owns = torch.nn.functional.one_hot(owner, len(sides)).to(torch.float64)
     cross = torch.zeros(len(owner), len(owner), dtype=torch.float64, device=widths.device)
     norms = []
-    for start in range(0, len(sides[0]), SUMMED_AT_ONCE):
-        rows = slice(start, start + SUMMED_AT_ONCE)
+    n_rows = max(1, PACKED_BYTES // (3 * torch.float64.itemsize * len(owner)))
+    for start in range(0, len(sides[0]), n_rows):
+        rows = slice(start, start + n_rows)
         columns = torch.cat(
             [
                 side[rows].to(torch.float64) - shift
