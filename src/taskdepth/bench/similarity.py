@@ -72,8 +72,8 @@ def _of_size(n: int, n_depths: int, goal: float) -> list[BenchRow]:
     against = "the authors' way, one process per pair"
     n_all = n_depths * (2 * n_depths - 1)
     compared = [
-        ("two models, each with the control model at equal depths", 2 * n_depths, three_s, goal),
-        ("two models at equal depths", n_depths, two_s, None),
+        ("two models, each with the control model at equal depths", 2 * n_depths, three_s, None),
+        ("two models at equal depths", n_depths, two_s, goal),
         (f"all {n_all} pairs of two models' depths", n_all, two_s, None),
     ]
     rows = [
