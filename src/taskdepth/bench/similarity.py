@@ -15,7 +15,7 @@ from torch import Tensor
 
 from taskdepth.bench.row import BenchRow
 from taskdepth.similarity.cka import debiased_cka, linear_cka
-from taskdepth.similarity.pairs import CkaGrid, cka_grid
+from taskdepth.similarity.grid import CkaGrid, cka_grid
 
 WIDTH = 4096  # Llama 2 7B
 GOALS = {256: 100.0, 1000: 20.0, 2000: 10.0}  # times the authors' speed per pair, by examples

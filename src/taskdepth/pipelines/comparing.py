@@ -16,7 +16,7 @@ from taskdepth.pipelines.extracting import Study
 from taskdepth.results.table import Row, pooled_name
 from taskdepth.results.undefined import Undefined
 from taskdepth.seeds import stable_seed
-from taskdepth.similarity.grid import Comparison, Estimate, compare, join
+from taskdepth.similarity.comparison import Comparison, Estimate, compare, join
 from taskdepth.tasks.spec import TaskSpec
 from taskdepth.types import ModelRef, Role, Split
 

@@ -2,12 +2,12 @@
 
 from taskdepth.similarity.cca import mean_squared_cca, pwcca, svcca
 from taskdepth.similarity.cka import debiased_cka, linear_cka, rbf_cka
+from taskdepth.similarity.comparison import Comparison, Estimate, compare, join
 from taskdepth.similarity.dissimilarity import rsa
 from taskdepth.similarity.geometry import anisotropy, dimensions_for_variance, participation_ratio
-from taskdepth.similarity.grid import Comparison, Estimate, compare, join
+from taskdepth.similarity.grid import CkaGrid, cka_grid
 from taskdepth.similarity.measure import MEASURES, Measure
 from taskdepth.similarity.neighbours import mutual_knn
-from taskdepth.similarity.pairs import CkaGrid, cka_grid
 from taskdepth.similarity.predictivity import ridge_predictivity
 from taskdepth.similarity.shape import procrustes, procrustes_cosine
 from taskdepth.similarity.streaming import DebiasedCKA, LinearCKA

@@ -8,6 +8,13 @@ from torch import Tensor
 
 from taskdepth.similarity.centring import prepared
 
+MIN_EXAMPLES = 4  # unbiased HSIC divides by n - 3
+
+# why CKA is undefined
+TOO_FEW = f"fewer than {MIN_EXAMPLES} examples"
+NO_VARIANCE = "zero variance: every row is the same"
+NO_STRUCTURE = "debiased only: every two rows are equally far apart"
+
 # Unbiased HSIC is a difference of sums; below this share of them it is rounding
 ROUNDING = 1e-12
 
@@ -49,7 +56,7 @@ def debiased_cka(x: Float[Tensor, "n p"], y: Float[Tensor, "n q"]) -> Float[Tens
     >>> round(float(debiased_cka(x, 3 * x @ q + 7)), 6)
     1.0
     """
-    x, y = prepared(x, y, at_least=4)
+    x, y = prepared(x, y, MIN_EXAMPLES)
     xy, xx, yy = _squared_products(x, y)
     norms_x, norms_y = x.square().sum(1), y.square().sum(1)
     hsic_xx = positive_or_nan(unbiased_hsic(xx, norms_x, norms_x), xx)
@@ -109,6 +116,18 @@ def positive_or_nan(
 ) -> Float[Tensor, "*batch"]:
     """The unbiased HSIC of a side with itself, NaN where nothing but rounding is left of it."""
     return torch.where(hsic > ROUNDING * squared_product, hsic, torch.nan)
+
+
+def reasons_undefined(
+    linear: Float[Tensor, " m"], debiased: Float[Tensor, " m"]
+) -> tuple[str, ...]:
+    """For each pair of values why they are NaN; "" where they are not."""
+    return tuple(
+        NO_VARIANCE if no_variance else NO_STRUCTURE if no_structure else ""
+        for no_variance, no_structure in zip(
+            linear.isnan().tolist(), debiased.isnan().tolist(), strict=True
+        )
+    )
 
 
 def _squared_products(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -18,9 +18,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from taskdepth.errors import DataError
-from taskdepth.similarity.cka import biased_part, positive_or_nan
-
-MIN_EXAMPLES = 4  # unbiased HSIC divides by n - 3
+from taskdepth.similarity.cka import MIN_EXAMPLES, biased_part, positive_or_nan
 
 
 class _StreamingCKA(Metric):

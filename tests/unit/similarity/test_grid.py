@@ -1,216 +1,208 @@
-"""All depths at once: equal to one at a time, masked jointly, undefined with a reason."""
+"""All pairs at once against the measures of one pair, on data that float32 could spoil."""
 
 import inspect
 
-import numpy as np
 import pytest
 import torch
 
 from taskdepth.errors import DataError
-from taskdepth.similarity import compare, debiased_cka, grid, join, linear_cka
-
-MEASURES = {"linear_cka": linear_cka, "debiased_cka": debiased_cka}
-BOUNDS = ("value", "lower", "upper", "shuffled")
+from taskdepth.similarity import cka, cka_grid, debiased_cka, linear_cka
 
 
 def randn(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def activations(n_depths=4, n=20, p=12, q=9):
-    """Sides that grow apart with depth."""
-    x = randn(n_depths, n, p)
-    noise = randn(n_depths, n, q, seed=1) * torch.arange(n_depths)[:, None, None]
-    return x, x[..., :q] + noise
+def models(n=40, widths=(96, 130), n_depths=(3, 2), offset=100.0):
+    """Depths that share less and less, far off the origin."""
+    shared = randn(n, 8)
+    found = {}
+    for index, (p, depths) in enumerate(zip(widths, n_depths, strict=True)):
+        mix = randn(8, p, seed=10 + index)
+        found[f"m{index}"] = torch.stack(
+            [
+                shared @ mix + depth * randn(n, p, seed=100 * index + depth) + offset * randn(p)
+                for depth in range(1, depths + 1)
+            ]
+        )
+    return found
 
 
-def assert_same(first, second, **tolerance):
-    for name in MEASURES:
-        for bound in BOUNDS:
-            one, other = getattr(getattr(first, name), bound), getattr(getattr(second, name), bound)
-            torch.testing.assert_close(one, other, equal_nan=True, rtol=1e-9, atol=1e-12)
+def expected(sides, measure):
+    return torch.stack([torch.stack([measure(x, y) for y in sides]) for x in sides])
 
 
-def test_equals_the_measures_one_at_a_time():
-    x, y = activations()
-    result = compare(x, y, n_bootstrap=50)
-    assert (result.n, result.n_masked, result.undefined) == (20, 0, ("",) * 4)
-    for name, measure in MEASURES.items():
-        estimate = getattr(result, name)
-        expected = torch.stack([measure(*pair) for pair in zip(x, y, strict=True)])
-        torch.testing.assert_close(estimate.value, expected, rtol=1e-9, atol=1e-12)
-        for bound in BOUNDS:
-            assert getattr(estimate, bound).shape == (4,)
-            assert getattr(estimate, bound).dtype == torch.float64
-        assert (estimate.lower <= estimate.value).all()
-        assert (estimate.value <= estimate.upper).all()
-        assert (estimate.upper[1:] - estimate.lower[1:] > 0.05).all()
-        assert (estimate.upper <= 1).all()
+def assert_like_one_at_a_time(of_models, tolerance=1e-6):
+    sides = [side for depths in of_models.values() for side in depths]
+    grid = cka_grid(of_models)
+    for found, measure in ((grid.linear_cka, linear_cka), (grid.debiased_cka, debiased_cka)):
+        assert found.dtype == torch.float64
+        torch.testing.assert_close(
+            found, expected(sides, measure), rtol=0, atol=tolerance, equal_nan=True
+        )
+    return grid
 
 
-def test_identical_sides_are_one_without_doubt():
-    x, _ = activations()
-    result = compare(x, 2 * x + 1, n_bootstrap=30)
-    for name in MEASURES:
-        estimate = getattr(result, name)
-        for bound in ("value", "lower", "upper"):
-            torch.testing.assert_close(getattr(estimate, bound), torch.ones(4).double())
-        assert (estimate.shuffled < 0.9).all()
+@pytest.mark.parametrize(
+    ("n", "widths", "n_depths"),
+    [
+        (40, (96, 130), (3, 2)),
+        (4, (7, 3), (2, 1)),  # the fewest examples
+        (150, (40, 40), (2, 2)),  # several blocks of rows
+        (300, (12, 9), (3, 2)),  # more examples than all columns: by features
+        (60, (12, 9), (3, 3)),  # one column more than that: by examples
+    ],
+)
+def test_equals_the_measures_of_one_pair(n, widths, n_depths):
+    grid = assert_like_one_at_a_time(models(n, widths, n_depths))
+    assert (grid.n, grid.n_masked) == (n, 0)
+    assert grid.undefined == ("",) * sum(n_depths)
+    torch.testing.assert_close(grid.linear_cka.diagonal(), torch.ones(sum(n_depths)).double())
+    torch.testing.assert_close(grid.debiased_cka, grid.debiased_cka.T)
 
 
-def test_depths_do_not_depend_on_each_other(monkeypatch):
-    x, y = activations()
-    together = compare(x, y, n_bootstrap=20)
-    monkeypatch.setattr(grid, "CHUNK_ELEMENTS", 1)
-    assert_same(compare(x, y, n_bootstrap=20), together)
-    alone = compare(x[2:3], y[2:3], n_bootstrap=20)
-    torch.testing.assert_close(alone.debiased_cka.upper, together.debiased_cka.upper[2:3])
-    torch.testing.assert_close(alone.linear_cka.shuffled, together.linear_cka.shuffled[2:3])
+def test_maps_between_and_within_models():
+    of_models = models()
+    grid = cka_grid(of_models)
+    linear, debiased = grid.between("m0", "m1")
+    assert linear.shape == debiased.shape == (3, 2)
+    for i, x in enumerate(of_models["m0"]):
+        for j, y in enumerate(of_models["m1"]):
+            assert float(linear[i, j]) == pytest.approx(float(linear_cka(x, y)), abs=1e-6)
+            assert float(debiased[i, j]) == pytest.approx(float(debiased_cka(x, y)), abs=1e-6)
+    within, _ = grid.between("m1", "m1")
+    assert torch.equal(within, grid.linear_cka[3:, 3:])
 
 
-def test_the_seed_decides_and_nothing_else():
-    x, y = activations()
-    torch.manual_seed(1)
-    first = compare(x, y, n_bootstrap=20, seed=5)
-    state = torch.random.get_rng_state()
-    assert_same(compare(x, y, n_bootstrap=20, seed=5), first)
-    assert torch.equal(torch.random.get_rng_state(), state)
-    other = compare(x, y, n_bootstrap=20, seed=6)
-    assert not torch.equal(other.debiased_cka.lower, first.debiased_cka.lower)
-    assert torch.equal(other.debiased_cka.value, first.debiased_cka.value)
+def test_depths_may_differ_in_width_and_come_one_by_one():
+    of_models = {"m0": [randn(20, 30), randn(20, 50, seed=1)], "m1": [randn(20, 8, seed=2)]}
+    grid = assert_like_one_at_a_time(of_models)
+    assert grid.n_depths == (2, 1)
 
 
-def test_shuffled_is_the_chance_floor():
-    x, y = activations(n_depths=2)
-    result = compare(x, y, n_bootstrap=1, n_shuffles=2000)
-    for depth in range(2):
-        # the mean over all permutations is known: tr K tr L / ((n - 1) |K| |L|), and 0 debiased
-        K, L = (np.cov(side[depth].numpy(), rowvar=False) for side in (x, y))
-        expected = np.trace(K) * np.trace(L) / (19 * np.linalg.norm(K) * np.linalg.norm(L))
-        assert float(result.linear_cka.shuffled[depth]) == pytest.approx(expected, abs=0.01)
-        assert float(result.debiased_cka.shuffled[depth]) == pytest.approx(0, abs=0.01)
+@pytest.mark.parametrize("max_bytes", [1, 5000])
+def test_memory_is_bounded_without_changing_a_value(monkeypatch, max_bytes):
+    of_models = models(150, (40, 40), (2, 2))
+    whole = cka_grid(of_models)
+    held = []
+    empty = torch.empty
+
+    def seen(*shape, **kwargs):
+        held.append(shape)
+        return empty(*shape, **kwargs)
+
+    monkeypatch.setattr("taskdepth.similarity.grid.PACKED_BYTES", max_bytes)
+    monkeypatch.setattr(torch, "empty", seen)
+    parts = cka_grid(of_models)
+    packed = [shape for shape in held if len(shape) == 2]
+    assert len(packed) > 1
+    # one row of all sides is the least that can be held
+    assert max(m * size * 4 for m, size in packed) <= max(max_bytes, 4 * 4 * 150)
+    torch.testing.assert_close(parts.debiased_cka, whole.debiased_cka, rtol=0, atol=2e-6)
+    torch.testing.assert_close(parts.linear_cka, whole.linear_cka, rtol=0, atol=2e-6)
+
+
+def spoilt(kind):
+    of_models = models(64, (200, 200), (2, 2), offset=0.0)
+    x = of_models["m0"]
+    if kind == "offset":
+        x[:, :, 3] += 3e4
+    if kind == "outlier":  # one row holds nearly all of the variance
+        x[1, 5] *= 1e5
+    if kind == "first_row":
+        x[1, 0] *= 1e3
+    if kind == "nearly_equidistant":
+        x[1] = 1e-3 * x[1] + 1e3 * torch.linalg.qr(randn(200, 64, seed=7)).Q.T
+    if kind == "tiny":
+        x *= 1e-25
+    if kind == "huge":
+        x *= 1e25
+    return of_models
+
+
+@pytest.mark.parametrize(
+    "kind", ["offset", "outlier", "first_row", "nearly_equidistant", "tiny", "huge"]
+)
+def test_within_tolerance_where_float32_alone_would_not_be(kind):
+    of_models = spoilt(kind)
+    grid = assert_like_one_at_a_time(of_models, tolerance=1e-5)
+    assert grid.linear_cka.isfinite().all()
+
+
+def test_float64_is_needed_where_it_is_used(monkeypatch):
+    """Without the second look, the nearly equidistant rows are off."""
+    monkeypatch.setattr("taskdepth.similarity.grid.MIN_SHARE", 0)
+    with pytest.raises(AssertionError):
+        assert_like_one_at_a_time(spoilt("nearly_equidistant"), tolerance=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions_are_raised_first(dtype):
+    of_models = {name: x.to(dtype) for name, x in models(offset=1.0).items()}
+    assert_like_one_at_a_time(of_models)
+
+
+def test_training_in_low_precision_does_not_matter_here():
+    of_models = models(150, (40, 40), (2, 2))
+    before = cka_grid(of_models)
+    torch.set_float32_matmul_precision("medium")
+    try:
+        after = cka_grid(of_models)
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert torch.equal(after.debiased_cka, before.debiased_cka)
 
 
 @pytest.mark.parametrize("junk", [torch.nan, torch.inf, -torch.inf])
 def test_rows_are_masked_jointly(junk):
-    x, y = activations()
-    kept = [i for i in range(20) if i not in (3, 7)]
-    expected = compare(x[:, kept], y[:, kept], n_bootstrap=20)
-    x[1, 3, 0] = junk
-    y[2, 7, 5] = junk
-    result = compare(x, y, n_bootstrap=20)
-    assert (result.n, result.n_masked) == (18, 2)
-    assert_same(result, expected)
+    of_models = models()
+    kept = [i for i in range(40) if i not in (3, 7)]
+    clean = cka_grid({name: x[:, kept] for name, x in of_models.items()})
+    of_models["m0"][1, 3, 0] = junk
+    of_models["m1"][0, 7, 5] = junk
+    grid = cka_grid(of_models)
+    assert (grid.n, grid.n_masked) == (38, 2)
+    assert torch.equal(grid.debiased_cka, clean.debiased_cka)
 
 
-def test_undefined_depths_have_a_reason_and_leave_the_others_alone():
-    x, y = activations()
-    x[0] = torch.linspace(0.1, 3e4, 12)  # the embedding of one and the same token
-    y[2, :, :] = 0.3
-    result = compare(x, y, n_bootstrap=20)
-    assert result.undefined == (grid.NO_VARIANCE, "", grid.NO_VARIANCE, "")
-    for name in MEASURES:
-        for bound in BOUNDS:
-            isnan = getattr(getattr(result, name), bound).isnan().tolist()
-            assert isnan == [True, False, True, False]
+@pytest.mark.parametrize("n", [20, 400])
+def test_undefined_depths_have_a_reason_and_leave_the_others_alone(n):
+    constant = torch.linspace(0.1, 3e4, 30).expand(n, 30)
+    x, y = randn(n, 30), randn(n, 25, seed=1)
+    grid = cka_grid({"m0": [constant, x], "m1": [y]})
+    assert grid.undefined == (cka.NO_VARIANCE, "", "")
+    for values in (grid.linear_cka, grid.debiased_cka):
+        assert values[0].isnan().all()
+        assert values[:, 0].isnan().all()
+        assert values[1:, 1:].isfinite().all()
+    assert float(grid.linear_cka[1, 2]) == pytest.approx(float(linear_cka(x, y)), abs=1e-6)
 
 
 def test_equidistant_rows_leave_only_debiased_cka_undefined():
-    result = compare(torch.eye(10)[None], randn(1, 10, 3), n_bootstrap=20)
-    assert result.undefined == (grid.NO_STRUCTURE,)
-    assert result.debiased_cka.value.isnan().all()
-    assert result.linear_cka.value.isfinite().all()
+    grid = cka_grid({"m0": torch.eye(12)[None], "m1": randn(1, 12, 5)})
+    assert grid.undefined == (cka.NO_STRUCTURE, "")
+    assert grid.linear_cka.isfinite().all()
+    assert grid.debiased_cka.isnan().tolist() == [[True, True], [True, False]]
 
 
-@pytest.mark.parametrize(("n", "n_masked"), [(0, 0), (3, 0), (6, 3)])
-def test_too_few_examples_are_undefined(n, n_masked):
-    x = randn(2, n, 5)
-    x[0, :n_masked] = torch.nan
-    result = compare(x, randn(2, n, 4))
-    assert (result.n, result.n_masked) == (n - n_masked, n_masked)
-    assert result.undefined == ("fewer than 4 examples",) * 2
-    assert result.debiased_cka.value.isnan().all()
-    assert result.linear_cka.upper.isnan().all()
-
-
-def test_few_examples_have_a_value_but_no_interval():
-    x, y = activations(n=4)
-    result = compare(x, y)
-    assert result.debiased_cka.value.isfinite().all()
-    assert result.debiased_cka.lower.isnan().all()
-
-
-def test_no_samples_no_interval_no_floor():
-    x, y = activations()
-    result = compare(x, y, n_bootstrap=0, n_shuffles=0)
-    assert result.linear_cka.value.isfinite().all()
-    assert result.linear_cka.lower.isnan().all()
-    assert result.debiased_cka.upper.isnan().all()
-    assert result.debiased_cka.shuffled.isnan().all()
-
-
-def test_interval_of_linear_cka_lies_around_the_value_where_no_sample_does():
-    x, y = randn(20, 16, 128), randn(20, 16, 128, seed=1)
-    estimate = compare(x, y, n_bootstrap=100, n_shuffles=0).linear_cka
-    assert (estimate.lower < estimate.value - 0.01).all()
-    assert (estimate.value + 0.01 < estimate.upper).all()
-
-
-def test_interval_of_linear_cka_stays_within_its_range():
-    x, y = randn(40, 30, 2), randn(40, 30, 2, seed=1)
-    x[:, 0] = y[:, 0] = 8  # all rests on one example, which is missing in a third of the samples
-    estimate = compare(x, y, n_shuffles=0).linear_cka
-    assert estimate.lower.min() == 0
-    assert estimate.upper.max() <= 1
-
-
-@pytest.mark.parametrize("share", [0.5, 0.9])
-def test_interval_of_debiased_cka_covers_the_population(share):
-    """x and y share a fraction of their variance: the population's CKA is its square."""
-    n_runs, n, p = 120, 40, 30  # every depth is an independent experiment
-    scale = torch.arange(1, p + 1) ** -0.5
-    x = randn(n_runs, n, p) * scale
-    y = share * x + (1 - share**2) ** 0.5 * randn(n_runs, n, p, seed=1) * scale
-    estimate = compare(x, y, n_bootstrap=200, n_shuffles=0).debiased_cka
-    covered = (estimate.lower <= share**2) & (share**2 <= estimate.upper)
-    assert 0.88 <= covered.double().mean() <= 0.995
-    # and it is no wider than the spread of the value calls for
-    width = (estimate.upper - estimate.lower).mean() / estimate.value.std()
-    assert 3 < width < 5
+@pytest.mark.parametrize("n", [0, 3])
+def test_too_few_examples_are_undefined(n):
+    grid = cka_grid({"m0": randn(2, n, 5)})
+    assert grid.undefined == ("fewer than 4 examples",) * 2
+    assert grid.linear_cka.isnan().all()
 
 
 @pytest.mark.parametrize(
-    ("shape_x", "shape_y"), [((2, 5, 3), (3, 5, 3)), ((2, 5, 3), (2, 6, 3)), ((5, 3), (5, 3))]
+    "of_models",
+    [
+        {},
+        {"m0": randn(2, 5, 3), "m1": randn(2, 6, 3)},
+        {"m0": randn(5, 3)},
+        {"m0": [randn(2, 5, 3)]},
+    ],
 )
-def test_refuses_other_depths_or_examples(shape_x, shape_y):
+def test_refuses(of_models):
     # unwrapped: where shapes are checked by type, that check would speak first
-    with pytest.raises(DataError, match="same depths and the same examples"):
-        inspect.unwrap(compare)(randn(*shape_x), randn(*shape_y))
-
-
-@pytest.mark.parametrize(
-    ("ids_x", "ids_y", "common"),
-    [
-        (["a", "b", "c"], ["c", "x", "a"], ["a", "c"]),
-        (["c", "b", "a"], ["a", "b", "c"], ["c", "b", "a"]),
-        (["a"], ["a"], ["a"]),
-    ],
-)
-def test_join_keeps_the_order_of_x(ids_x, ids_y, common):
-    index_x, index_y = join(ids_x, ids_y)
-    assert [ids_x[i] for i in index_x] == common
-    assert [ids_y[i] for i in index_y] == common
-
-
-@pytest.mark.parametrize(
-    ("ids_x", "ids_y", "words"),
-    [
-        (["a", "b"], ["c"], "no example in common among 2 and 1"),
-        ([], [], "no example in common"),
-        (["a", "b", "b"], ["a"], "1 examples occur more than once .* 'b'"),
-        (["a"], ["a", "c", "a", "c"], "2 examples occur more than once .* 'a'"),
-    ],
-)
-def test_join_refuses(ids_x, ids_y, words):
-    with pytest.raises(DataError, match=words):
-        join(ids_x, ids_y)
+    with pytest.raises(DataError, match="same examples"):
+        inspect.unwrap(cka_grid)(of_models)
