@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -295,17 +294,8 @@ class Study:
         return recording
 
     def _adapted(self, lm: Any, folder: Path, task: str) -> Adapted:
-        @contextmanager
-        def wear() -> Iterator[None]:
-            with (
-                torch.no_grad(),
-                adapters.loaded(lm, folder) as wearing,
-                adapters.merged(wearing),
-                routing.routed(wearing, task),
-            ):
-                yield
-
-        return Adapted(wear, adapters.first_block(lm, folder) if self._resume else 0)
+        first_block = adapters.first_block(lm, folder) if self._resume else 0
+        return Adapted(partial(adapters.worn, lm, folder, task), first_block)
 
     def _unit(self, ref: ModelRef, spec: TaskSpec, split: Split, examples: ExamplesOf) -> Unit:
         base = self._folder_of(ref.path)
