@@ -6,7 +6,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ import yaml
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from taskdepth.activations.extraction import Adapted, extract_each
-from taskdepth.activations.key import hash_of_files, key_of
+from taskdepth.activations.key import key_of
+from taskdepth.activations.memory import HeldActivations, MemoryRecording, MemoryStore
 from taskdepth.activations.plan import Cost, bytes_on_disk, forward_flops, measured_rate
 from taskdepth.activations.pooling import Pooling
 from taskdepth.activations.recording import Recording
@@ -26,11 +27,8 @@ from taskdepth.config import DataConfig, ProbeConfig
 from taskdepth.data.tokenise import Tokeniser
 from taskdepth.errors import ModelError
 from taskdepth.models import adapters, loading, random_init, routing
-from taskdepth.models.loading import LanguageModel
-from taskdepth.models.packing import can_pack
-from taskdepth.models.prefix import can_resume
 from taskdepth.models.reference import refer, refer_controls
-from taskdepth.pipelines.sources import prompt_format
+from taskdepth.pipelines.bases import Bases, Loaded
 from taskdepth.seeds import stable_seed
 from taskdepth.tasks.spec import TaskSpec
 from taskdepth.types import Example, ModelRef, Role, Split
@@ -126,18 +124,19 @@ class Study:
     """
 
     def __init__(
-        self, config: ProbeConfig, specs: Sequence[TaskSpec], models: Roster, examples: ExamplesOf
+        self,
+        config: ProbeConfig,
+        specs: Sequence[TaskSpec],
+        models: Roster,
+        examples: ExamplesOf,
+        bases: Bases,
+        store: ActivationStore | MemoryStore,
     ) -> None:
         self.models = models
         self._config = config
         self._poolings = [Pooling(name) for name in config.extraction.poolings]
-        self._store = ActivationStore(
-            Path(config.paths.activations), dtype=config.extraction.store_dtype
-        )
-        self._folder_of = cache(lambda path: loading.local_folder(path, config.models.revision))
-        self._hash_of = cache(hash_of_files)
-        self._tokeniser_of = cache(self._tokeniser)
-        self._pack = self._resume = False  # until the model is there and has been tried
+        self._bases = bases
+        self._store = store
         self._check_blocks()
         self._units = {
             (ref, spec.name, split): self._unit(ref, spec, split, examples)
@@ -149,7 +148,7 @@ class Study:
     @property
     def n_blocks(self) -> int:
         """L, the same for all compared models."""
-        return int(self._config_of(self.models.compared[0]).num_hidden_layers)
+        return int(self._bases.config_of(self.models.compared[0]).num_hidden_layers)
 
     def read(self, ref: ModelRef, task: str, split: Split) -> Activations:
         """What was extracted.
@@ -159,7 +158,7 @@ class Study:
         """
         return self._store.read(self._units[ref, task, split].key)
 
-    def open(self, ref: ModelRef, task: str, split: Split) -> StoredActivations:
+    def open(self, ref: ModelRef, task: str, split: Split) -> StoredActivations | HeldActivations:
         """The same, to be read in parts; raises as `read` does."""
         return self._store.open(self._units[ref, task, split].key)
 
@@ -169,7 +168,7 @@ class Study:
 
     def tokeniser(self, ref: ModelRef) -> Tokeniser:
         """What made them."""
-        return self._tokeniser_of(self._folder_of(ref.path))
+        return self._bases.tokeniser_of(self._bases.folder_of(ref.path))
 
     def n_rows(self, task: str, splits: Sequence[str]) -> int:
         """How many rows a task has in `splits`."""
@@ -193,10 +192,10 @@ class Study:
         with _progress() as progress:
             bar = progress.add_task("extract", total=n_rows, what="")
             for base, groups in together.items():
-                model = self._load(base)
+                loaded = self._bases.load(base)
                 for (task, split), units in groups.items():
                     progress.update(bar, what=f"{task} ({split})")
-                    self._extract(model.lm, units, lambda rows: progress.advance(bar, rows))
+                    self._extract(loaded, units, lambda rows: progress.advance(bar, rows))
             progress.update(bar, what="")
         return n_rows
 
@@ -210,14 +209,12 @@ class Study:
             by_model[unit.model].append(unit)
         if not by_model:
             return [], None
-        bases = {unit.base: unit for units in by_model.values() for unit in units}
-        models = {base: self._load(base) for base in bases}
-        first = next(iter(bases))
+        first = self._bases.load(next(iter(by_model.values()))[0].base)
         prompts = [unit.prompts for unit in self.missing()]
-        rate = measured_rate(models[first].lm, prompts, self._poolings, pack=self._pack)
+        rate = measured_rate(first.model.lm, prompts, self._poolings, pack=first.can_pack)
         return [
-            self._cost(ref, units, models[units[0].base].lm, rate)
-            for ref, units in by_model.items()
+            self._cost(ref, units, self._bases.load(units[0].base).model.lm, rate)
+            for ref, units in sorted(by_model.items(), key=lambda item: item[1][0].base)
         ], rate
 
     def _cost(self, ref: ModelRef, units: Sequence[Unit], lm: Any, rate: float) -> Cost:
@@ -232,20 +229,11 @@ class Study:
         )
         return Cost(ref.name, len(lengths), sum(lengths), flops, flops / rate, kept)
 
-    def _load(self, base: Path) -> LanguageModel:
-        model = loading.load(
-            base,
-            dtype=self._config.extraction.dtype,
-            trust_remote_code=self._config.models.trust_remote_code,
-        )
-        model.lm.to(_device(self._config.extraction.accelerator))
-        self._pack = can_pack(model.lm)
-        self._resume = can_resume(model.lm)
-        return model
-
-    def _extract(self, lm: Any, units: Sequence[Unit], advance: Callable[[int], object]) -> None:
+    def _extract(
+        self, loaded: Loaded, units: Sequence[Unit], advance: Callable[[int], object]
+    ) -> None:
         """Read the prompts that `units` share with each of their models, shard by shard."""
-        settings = self._config.extraction
+        settings, lm = self._config.extraction, loaded.model.lm
         # the model itself first: the others go on from it
         units = sorted(units, key=lambda unit: unit.model.adapter is not None)
         recordings = [self._record(unit) for unit in units]
@@ -256,7 +244,7 @@ class Study:
         ):
             reading = [i for i, ranges in enumerate(missing) if rows in ranges]
             adapted = [
-                self._adapted(lm, folder, units[i].task)
+                _adapted(loaded, folder, units[i].task)
                 for i in reading
                 if (folder := units[i].model.adapter) is not None
             ]
@@ -268,7 +256,7 @@ class Study:
                 poolings=self._poolings,
                 first_targets=units[0].first_targets[rows.start : rows.stop],
                 batch_tokens=settings.batch_tokens,
-                pack=self._pack,
+                pack=loaded.can_pack,
                 padding_side=settings.padding_side,
                 final_norm=settings.final_norm,
                 advance=advance,
@@ -278,7 +266,7 @@ class Study:
         for recording in recordings:
             recording.finish()
 
-    def _record(self, unit: Unit) -> Recording:
+    def _record(self, unit: Unit) -> Recording | MemoryRecording:
         settings = self._config.extraction
         about = {
             "model": unit.model.name,
@@ -293,24 +281,20 @@ class Study:
             print(f"extracted again: {line}", file=sys.stderr)
         return recording
 
-    def _adapted(self, lm: Any, folder: Path, task: str) -> Adapted:
-        first_block = adapters.first_block(lm, folder) if self._resume else 0
-        return Adapted(partial(adapters.worn, lm, folder, task), first_block)
-
     def _unit(self, ref: ModelRef, spec: TaskSpec, split: Split, examples: ExamplesOf) -> Unit:
-        base = self._folder_of(ref.path)
+        base = self._bases.folder_of(ref.path)
         if ref.adapter is not None:
             routing.check(ref.adapter, spec.name)
         rows = examples(spec, split)
         ids = tuple(example.example_id for example in rows)
-        tokeniser = self._tokeniser_of(base)
+        tokeniser = self._bases.tokeniser_of(base)
         prompts = tuple(tokeniser.prompt(example).input_ids for example in rows)
         first_targets: tuple[int, ...] = ()
         if Pooling.FIRST_TARGET in self._poolings:
             first_targets = tuple(tokeniser.first_target(example) for example in rows)
         read = tuple((*prompt, *first_targets[i : i + 1]) for i, prompt in enumerate(prompts))
         key = key_of(
-            self._hash_of(base) if ref.adapter is None else self._hash_of(base, ref.adapter),
+            self._bases.hash_of(base, *([ref.adapter] if ref.adapter else [])),
             ids,
             read,
             poolings=self._poolings,
@@ -326,28 +310,9 @@ class Study:
             return [Split(name) for name in self._config.similarity.splits]
         return list(Split)
 
-    def _tokeniser(self, base: Path) -> Tokeniser:
-        trust = self._config.models.trust_remote_code
-        tokenizer = loading.load_tokenizer(base, trust_remote_code=trust)
-        window = loading.window_tokens(
-            loading.load_config(base, trust_remote_code=trust), tokenizer
-        )
-        data = self._config.data
-        return Tokeniser(
-            tokenizer,
-            prompt_format(data),
-            window,
-            data.max_length_tokens,
-        )
-
-    def _config_of(self, ref: ModelRef) -> Any:
-        return loading.load_config(
-            self._folder_of(ref.path), trust_remote_code=self._config.models.trust_remote_code
-        )
-
     def _check_blocks(self) -> None:
         counts = {
-            ref.name: int(self._config_of(ref).num_hidden_layers)
+            ref.name: int(self._bases.config_of(ref).num_hidden_layers)
             for ref in (*self.models.compared, *self.models.controls.values())
         }
         if len(set(counts.values())) > 1:
@@ -355,12 +320,10 @@ class Study:
             raise ModelError(f"models with different numbers of blocks cannot be compared: {said}")
 
 
-def _device(accelerator: str) -> torch.device:
-    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        return torch.device("cuda")
-    if accelerator in ("gpu", "cuda"):
-        raise ModelError(f"extraction.accelerator={accelerator}: torch sees no GPU")
-    return torch.device("cpu")
+def _adapted(loaded: Loaded, folder: Path, task: str) -> Adapted:
+    lm = loaded.model.lm
+    first_block = adapters.first_block(lm, folder) if loaded.can_resume else 0
+    return Adapted(partial(adapters.worn, lm, folder, task), first_block)
 
 
 def _progress() -> Progress:

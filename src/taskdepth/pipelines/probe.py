@@ -13,10 +13,12 @@ from typing import Any
 from rich.console import Console
 
 from taskdepth.activations.plan import table
+from taskdepth.activations.store import ActivationStore
 from taskdepth.config import STAGES, ProbeConfig
 from taskdepth.data.rows import load_and_count
 from taskdepth.errors import DataError
 from taskdepth.files import write_json
+from taskdepth.pipelines.bases import Bases
 from taskdepth.pipelines.comparing import similarity_rows
 from taskdepth.pipelines.extracting import Study, roster
 from taskdepth.pipelines.probing import probe_rows
@@ -66,7 +68,9 @@ def run(config: ProbeConfig) -> ProbeResult:
     counts: RowCounts = {}
     examples = _examples(config, source, counts)
     _check_rows(config, specs, examples)
-    study = Study(config, specs, roster(config, specs), examples)
+    store = ActivationStore(Path(config.paths.activations), dtype=config.extraction.store_dtype)
+    bases = Bases(config)
+    study = Study(config, specs, roster(config, specs), examples, bases, store)
     if config.extraction.plan:
         costs, rate = study.plan()
         console.print(table(costs, rate, config.paths.activations))
@@ -77,6 +81,7 @@ def run(config: ProbeConfig) -> ProbeResult:
     stages = [stage for stage in STAGES if stage in config.stages]
     if "extract" in stages:
         n_rows = study.extract()
+        bases.release()
         console.print(
             f"extracted {n_rows} prompts × {study.n_blocks + 1} depths"
             if n_rows
