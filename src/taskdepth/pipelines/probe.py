@@ -17,7 +17,7 @@ from taskdepth.config import STAGES, ProbeConfig
 from taskdepth.data.rows import load_and_count
 from taskdepth.errors import DataError
 from taskdepth.files import write_json
-from taskdepth.pipelines.comparing import similarity_rows
+from taskdepth.pipelines.comparing import compare_all
 from taskdepth.pipelines.extracting import Study, roster
 from taskdepth.pipelines.probing import probe_rows
 from taskdepth.pipelines.sources import open_source
@@ -38,6 +38,8 @@ from taskdepth.types import Example, Role, Split
 TABLE = "layers.parquet"
 SELECTION = "selection.yaml"
 UNDEFINED = "undefined.json"
+DEPTH_MAPS = "depth_maps.parquet"
+INFLUENTIAL = "influential_examples.json"
 FINDINGS = "findings.json"
 ROWS = "rows.json"
 
@@ -86,8 +88,7 @@ def run(config: ProbeConfig) -> ProbeResult:
         rows, undefined = probe_rows(config, specs, study, examples)
         _replace(directory, "probe", rows, undefined)
     if "compare" in stages:
-        rows, undefined = similarity_rows(config, specs, study)
-        _replace(directory, "similarity", rows, undefined)
+        _compare(config, specs, study, directory)
     if "select" in stages:
         _select(config, study, directory, console)
     findings = _report(config, directory, console) if "report" in stages else None
@@ -145,8 +146,27 @@ def _replace(
     path = directory / TABLE
     kept = [row for row in LayerTable.read(path) if row.kind != kind] if path.exists() else []
     LayerTable([*kept, *rows]).write(path)
+    _note(directory, kind, undefined)
+
+
+def _note(directory: RunDirectory, kind: str, undefined: Sequence[Undefined]) -> None:
     noted = directory.read(UNDEFINED) if (directory / UNDEFINED).exists() else {}
     write_json(directory / UNDEFINED, {**noted, kind: digest(undefined)})
+
+
+def _compare(
+    config: ProbeConfig, specs: Sequence[TaskSpec], study: Study, directory: RunDirectory
+) -> None:
+    found = compare_all(config, specs, study)
+    for kind, rows in found.rows.items():
+        _replace(directory, kind, rows, found.undefined[kind])
+    _note(directory, "depth_maps", found.undefined["depth_maps"])
+    (directory / DEPTH_MAPS).unlink(missing_ok=True)
+    if config.similarity.depth_maps != "none":
+        found.depth_maps(of_tasks=config.similarity.depth_maps == "tasks").write(
+            directory / DEPTH_MAPS
+        )
+    write_json(directory / INFLUENTIAL, [asdict(example) for example in found.influential])
 
 
 def _select(config: ProbeConfig, study: Study, directory: RunDirectory, console: Console) -> None:

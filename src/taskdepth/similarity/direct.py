@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -21,8 +21,9 @@ def measured(
     x: Float[Tensor, "n_depths n p"],
     y: Float[Tensor, "n_depths n q"],
     orders: Sequence[Int[Tensor, " n"]],
+    prepare: Callable[[Tensor], Tensor] | None = None,
 ) -> Estimate:
-    """The measure of `x[d]` and `y[d]` for every depth d, and its floor.
+    """The measure of `x[d]` and `y[d]`, as `prepare` leaves them, for every depth d, and its floor.
 
     The floor is the mean over the first `MAX_SHUFFLES` of `orders`, permutations of the rows of `y`.
     There is no interval: copies of an example in a bootstrap sample are each other's neighbours, and
@@ -30,10 +31,11 @@ def measured(
     """
     if x.shape[1] < measure.min_n:
         return Estimate.nothing(len(x), f"fewer than {measure.min_n} examples")
-    found = [
-        _at_one_depth(measure, one, other, orders[:MAX_SHUFFLES])
-        for one, other in zip(x, y, strict=True)
-    ]
+    found = []
+    for one, other in zip(x, y, strict=True):
+        if prepare is not None:
+            one, other = prepare(one), prepare(other)
+        found.append(_at_one_depth(measure, one, other, orders[:MAX_SHUFFLES]))
     value, floor = torch.stack([pair for pair, _ in found]).cpu().unbind(1)
     return Estimate.without_bounds(value, floor, [reason for _, reason in found])
 
@@ -43,7 +45,7 @@ def _at_one_depth(
     x: Float[Tensor, "n p"],
     y: Float[Tensor, "n q"],
     orders: Sequence[Int[Tensor, " n"]],
-) -> tuple[Float[Tensor, "2"], str]:
+) -> tuple[Float[Tensor, 2], str]:
     """Value and floor, and why there is none."""
     constant = not all(bool((side != side[:1]).any()) for side in (x, y))
     if measure.orthogonal:  # the shuffles then take no wider matrices than they must

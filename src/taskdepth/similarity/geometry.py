@@ -34,7 +34,8 @@ def dimensions_for_variance(x: Float[Tensor, "n p"], *, share: float = 0.99) -> 
     held = torch.linalg.eigvalsh(_product(x)).flip(0).clamp(min=0).cumsum(0)
     # all of it within rounding: components of exact zeros hold nothing
     wanted = share * held[-1] * (1 - ROUNDING * len(held) * torch.finfo(held.dtype).eps)
-    return (held < wanted).sum().to(torch.float64) + 1
+    n_short: Tensor = (held < wanted).sum()
+    return n_short.to(torch.float64) + 1
 
 
 def participation_ratio(x: Float[Tensor, "n p"]) -> Float[Tensor, ""]:

@@ -101,9 +101,7 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
                 lowest=-1.0,
                 undefined_where=_ALL_ALIKE,
             ),
-            Measure(
-                "rsa_euclidean", _BY_DISTANCE, _RSA_N, lowest=-1.0, undefined_where=_ALL_ALIKE
-            ),
+            Measure("rsa_euclidean", _BY_DISTANCE, _RSA_N, lowest=-1.0, undefined_where=_ALL_ALIKE),
             Measure(
                 "mutual_knn",
                 neighbours.mutual_knn,

@@ -48,7 +48,9 @@ def test_is_as_exact_where_one_example_holds_nearly_all_variance(index, measure,
     x[:, 4] *= size
     y[:, 4] *= size
     found = leave_one_out_cka(*grams(x, y))[index]
-    torch.testing.assert_close(found, literally(measure, x, y), rtol=1e-5, atol=1e-5, equal_nan=True)
+    torch.testing.assert_close(
+        found, literally(measure, x, y), rtol=1e-5, atol=1e-5, equal_nan=True
+    )
     assert found[:, 4].isfinite().all()
     if measure is linear_cka:
         assert found[2, 4] < 0.9 * found[2, :4].min(), "alike by that example alone"
@@ -61,7 +63,8 @@ def test_undefined_where_only_the_missing_example_has_variance():
     for found in leave_one_out_cka(*grams(x, y)):
         assert found[:, 2].isnan().all()
     linear, debiased = leave_one_out_cka(*grams(torch.zeros_like(x), y))
-    assert linear.isnan().all() and debiased.isnan().all()
+    assert linear.isnan().all()
+    assert debiased.isnan().all()
 
 
 def test_too_few_for_debiased_cka_without_one():
