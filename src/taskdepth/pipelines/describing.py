@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
 
 from jaxtyping import Float
 from torch import Tensor
@@ -11,21 +12,13 @@ from torch import Tensor
 from taskdepth.activations.pooling import Pooling
 from taskdepth.results.table import Row, pooled_name
 from taskdepth.results.undefined import Undefined
-from taskdepth.similarity import geometry
 from taskdepth.similarity.cka import NO_VARIANCE
+from taskdepth.similarity.geometry import MIN_EXAMPLES, geometry_of
 from taskdepth.tasks.spec import TaskSpec
 from taskdepth.types import ModelRef
 
-TOO_FEW = f"fewer than {geometry.MIN_EXAMPLES} examples"
-GEOMETRY: Mapping[str, tuple[Callable[[Tensor], Tensor], str]] = MappingProxyType(
-    {
-        "dimensions_for_variance": (geometry.dimensions_for_variance, NO_VARIANCE),
-        "participation_ratio": (geometry.participation_ratio, NO_VARIANCE),
-        "anisotropy": (geometry.anisotropy, "the states of an example are all zero"),
-        "top_dimensions_share": (geometry.top_dimensions_share, NO_VARIANCE),
-    }
-)
-"""What may be asked of a model's states by itself, and where it is undefined."""
+TOO_FEW = f"fewer than {MIN_EXAMPLES} examples"
+NO_DIRECTION = "the states of an example are all zero"
 
 
 def geometry_rows(
@@ -41,13 +34,16 @@ def geometry_rows(
     n = states.shape[1]
     rows: list[Row] = []
     undefined: list[Undefined] = []
-    for name in names:
-        function, undefined_where = GEOMETRY[name]
-        shown = pooled_name(name, pooling)
-        for depth, side in enumerate(states):
-            value = float(function(side)) if n >= geometry.MIN_EXAMPLES else float("nan")
-            if value != value:
-                reason = TOO_FEW if n < geometry.MIN_EXAMPLES else undefined_where
+    if not names:
+        return rows, undefined
+    for depth, side in enumerate(states):
+        found = asdict(geometry_of(side)) if n >= MIN_EXAMPLES else {}
+        for name in names:
+            value = found.get(name, math.nan)
+            shown = pooled_name(name, pooling)
+            if math.isnan(value):
+                where = NO_DIRECTION if name == "anisotropy" else NO_VARIANCE
+                reason = where if found else TOO_FEW
                 undefined.append(Undefined(str(ref.role), spec.name, depth, shown, reason))
             rows.append(
                 Row(

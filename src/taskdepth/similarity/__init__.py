@@ -6,8 +6,10 @@ from taskdepth.similarity.comparison import Comparison, compare, join
 from taskdepth.similarity.dissimilarity import rsa
 from taskdepth.similarity.estimate import Estimate
 from taskdepth.similarity.geometry import (
+    Geometry,
     anisotropy,
     dimensions_for_variance,
+    geometry_of,
     participation_ratio,
     top_dimensions_share,
 )
@@ -26,6 +28,7 @@ __all__ = [
     "Comparison",
     "DebiasedCKA",
     "Estimate",
+    "Geometry",
     "LinearCKA",
     "Measure",
     "anisotropy",
@@ -33,6 +36,7 @@ __all__ = [
     "compare",
     "debiased_cka",
     "dimensions_for_variance",
+    "geometry_of",
     "join",
     "leave_one_out_cka",
     "linear_cka",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from math import nan
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -10,11 +13,42 @@ from taskdepth.errors import DataError
 from taskdepth.similarity.centring import centred, meaningful, undefined
 
 MIN_EXAMPLES = 2
+SHARE = 0.99
 ROUNDING = 8  # times the size and precision of a symmetric matrix is what its eigenvalues are off
 N_TOP = 3  # the dimensions of extreme size are one to three in most models
 
 
-def dimensions_for_variance(x: Float[Tensor, "n p"], *, share: float = 0.99) -> Float[Tensor, ""]:
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """What the functions of this module say of one representation; NaN where undefined."""
+
+    dimensions_for_variance: float
+    participation_ratio: float
+    anisotropy: float
+    top_dimensions_share: float
+
+
+def geometry_of(x: Float[Tensor, "n p"]) -> Geometry:
+    """All of this module at the price of one: `x` is centred and multiplied with itself once.
+
+    Raises:
+        DataError: not a matrix of 2 rows or more.
+    """
+    x = _matrix(x)
+    pointing = float(anisotropy(x))
+    x = centred(x)
+    if not meaningful(x):
+        return Geometry(nan, nan, pointing, nan)
+    product = _product(x)
+    return Geometry(
+        float(_dimensions(product, SHARE)),
+        float(_participation(product)),
+        pointing,
+        float(_top_share(x, N_TOP)),
+    )
+
+
+def dimensions_for_variance(x: Float[Tensor, "n p"], *, share: float = SHARE) -> Float[Tensor, ""]:
     """The fewest principal components that hold `share` of the variance: a whole number.
 
     At most n - 1: compare at equal n. NaN without variance.
@@ -30,12 +64,7 @@ def dimensions_for_variance(x: Float[Tensor, "n p"], *, share: float = 0.99) -> 
     x = centred(_matrix(x))
     if not meaningful(x):
         return undefined()
-    # the smaller of both products has all eigenvalues that are not 0
-    held = torch.linalg.eigvalsh(_product(x)).flip(0).clamp(min=0).cumsum(0)
-    # all of it within rounding: components of exact zeros hold nothing
-    wanted = share * held[-1] * (1 - ROUNDING * len(held) * torch.finfo(held.dtype).eps)
-    n_short: Tensor = (held < wanted).sum()
-    return n_short.to(torch.float64) + 1
+    return _dimensions(_product(x), share)
 
 
 def participation_ratio(x: Float[Tensor, "n p"]) -> Float[Tensor, ""]:
@@ -49,8 +78,7 @@ def participation_ratio(x: Float[Tensor, "n p"]) -> Float[Tensor, ""]:
     x = centred(_matrix(x))
     if not meaningful(x):
         return undefined()
-    product = _product(x)
-    return product.trace().square() / product.square().sum()
+    return _participation(_product(x))
 
 
 def anisotropy(x: Float[Tensor, "n p"]) -> Float[Tensor, ""]:
@@ -88,12 +116,29 @@ def top_dimensions_share(x: Float[Tensor, "n p"], *, n_top: int = N_TOP) -> Floa
     x = centred(_matrix(x))
     if not meaningful(x):
         return undefined()
-    variances = x.square().sum(0).sort(descending=True).values
-    return variances[:n_top].sum() / variances.sum()
+    return _top_share(x, n_top)
 
 
 def _product(x: Float[Tensor, "n p"]) -> Float[Tensor, "m m"]:
+    """The smaller of both products with itself; it has all eigenvalues that are not 0."""
     return x @ x.T if len(x) <= x.shape[1] else x.T @ x
+
+
+def _dimensions(product: Float[Tensor, "m m"], share: float) -> Float[Tensor, ""]:
+    held = torch.linalg.eigvalsh(product).flip(0).clamp(min=0).cumsum(0)
+    # all of it within rounding: components of exact zeros hold nothing
+    wanted = share * held[-1] * (1 - ROUNDING * len(held) * torch.finfo(held.dtype).eps)
+    n_short: Tensor = (held < wanted).sum()
+    return n_short.to(torch.float64) + 1
+
+
+def _participation(product: Float[Tensor, "m m"]) -> Float[Tensor, ""]:
+    return product.trace().square() / product.square().sum()
+
+
+def _top_share(centred_x: Float[Tensor, "n p"], n_top: int) -> Float[Tensor, ""]:
+    variances = centred_x.square().sum(0).sort(descending=True).values
+    return variances[:n_top].sum() / variances.sum()
 
 
 def _matrix(x: Float[Tensor, "*shape_x"]) -> Float[Tensor, "n p"]:
