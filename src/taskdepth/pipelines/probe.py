@@ -22,6 +22,7 @@ from taskdepth.pipelines.extracting import Study, roster
 from taskdepth.pipelines.probing import probe_rows
 from taskdepth.pipelines.sources import open_source
 from taskdepth.results import tracking
+from taskdepth.results.depth_map_figure import save_depth_maps
 from taskdepth.results.figures import save_all
 from taskdepth.results.findings import Findings, summarise
 from taskdepth.results.report import write_report
@@ -200,6 +201,7 @@ def _report(config: ProbeConfig, directory: RunDirectory, console: Console) -> F
     regions = None if selection is None else selection.regions
     findings = summarise(table, regions, selection)
     pictures = save_all(table, regions, selection, directory / "figures")
+    pictures |= save_depth_maps(directory / DEPTH_MAPS, directory / "figures")
     reasons = directory.read(UNDEFINED) if (directory / UNDEFINED).exists() else {}
     write_report(
         directory / "report.html",
@@ -217,7 +219,7 @@ def _report(config: ProbeConfig, directory: RunDirectory, console: Console) -> F
         if wandb_run is not None:
             tracking.log_layers(wandb_run, table)
             tracking.log_pictures(wandb_run, pictures)
-            files = [directory / name for name in (TABLE, SELECTION, "report.html")]
+            files = [directory / name for name in (TABLE, DEPTH_MAPS, SELECTION, "report.html")]
             tracking.log_artifact(
                 wandb_run, "findings", "findings", files, {"lines": list(findings.lines)}
             )
