@@ -27,6 +27,30 @@ LOSS_BALANCES = ("token", "example", "task", "self_paced", "coba")
 RATES = ("proportional", "temperature", "uniform", "weights")
 PROBE_TARGETS = ("task", "cluster", "label", "option", "first_token")
 PROBE_SOLVERS = ("optimum", "adamw")
+MEASURES = (
+    "linear_cka",
+    "debiased_cka",
+    "rbf_cka",
+    "mean_squared_cca",
+    "svcca",
+    "pwcca",
+    "procrustes",
+    "procrustes_cosine",
+    "rsa",
+    "rsa_cosine",
+    "rsa_euclidean",
+    "mutual_knn",
+    "mutual_knn_cosine",
+    "ridge_predictivity",
+    "subspace_overlap",
+)
+GEOMETRY = (
+    "dimensions_for_variance",
+    "participation_ratio",
+    "anisotropy",
+    "top_dimensions_share",
+)
+DEPTH_MAPS = ("none", "mean", "tasks")
 PROBE_SCORES = ("macro_f1", "auroc", "calibration_error")
 
 NEED_PATH = {
@@ -211,11 +235,13 @@ class TrainConfig:
 @dataclass
 class ModelsConfig:
     """Folders or hub ids. `experimental` is a run folder of train.py, `controls` one of
-    `experiment=control_models`; either may be null, and so may be `pretrained` when an adapter names it."""
+    `experiment=control_models`; either may be null, and so may be `pretrained` when an adapter names it.
+    `ceiling` is another run of `experiment=control_models`, with another seed."""
 
     pretrained: str | None = None
     experimental: str | None = None
     controls: str | None = None
+    ceiling: str | None = None
     revision: str | None = None
     trust_remote_code: bool = False
 
@@ -232,7 +258,9 @@ class LimitsConfig:
 @dataclass
 class ExtractionConfig:
     """`final_norm: pre` takes the last depth before the final norm; `post` after it (the paper's). `plan`
-    only says what is still to be extracted and what it will cost."""
+    only says what is still to be extracted and what it will cost. `keep: none` writes no states to disk:
+    they go through memory task by task, and probes across tasks see up to `sample_rows` rows of each task
+    and split."""
 
     poolings: list[str] = field(default_factory=lambda: ["last_token", "mean"])
     max_examples: LimitsConfig = field(default_factory=LimitsConfig)
@@ -241,6 +269,8 @@ class ExtractionConfig:
     store_dtype: str = "float32"
     padding_side: str = "right"
     final_norm: str = "pre"
+    keep: str = "disk"
+    sample_rows: int = 256
     accelerator: str = "auto"
     plan: bool = False
 
@@ -281,7 +311,18 @@ class ProbingConfig:
 
 @dataclass
 class SimilarityConfig:
-    """`match_n` compares every task at the row count of the smallest."""
+    """`measures` are those of docs/similarity.md. Every one has the floor of shuffled rows; the kinds of
+    CKA also an interval from `n_bootstrap` samples and the influence of the worst row. `standardise` adds
+    a variant of each, its dimensions scaled to the same variance. `geometry` describes each model by
+    itself, `depth_maps` keeps CKA of all depths with all others: `mean` over tasks, or of the `tasks` too.
+    `foils` is for how many other tasks' control models read a task's prompts. `match_n` compares every
+    task at the row count of the smallest."""
+
+    measures: list[str] = field(default_factory=lambda: ["debiased_cka", "linear_cka"])
+    standardise: bool = False
+    geometry: list[str] = field(default_factory=lambda: list(GEOMETRY))
+    depth_maps: str = "mean"
+    foils: int = 0
 
     poolings: list[str] = field(default_factory=lambda: ["last_token", "mean"])
     splits: list[str] = field(default_factory=lambda: ["test"])
@@ -537,6 +578,25 @@ def _method_problems(config: TrainConfig) -> list[str]:
     return found
 
 
+def _keep_problems(config: ProbeConfig) -> list[str]:
+    extraction = config.extraction
+    if extraction.sample_rows < 1:
+        return [f"extraction.sample_rows must be positive, it is {extraction.sample_rows}"]
+    if extraction.keep != "none":
+        return []
+    found = []
+    reading = [stage for stage in config.stages if stage in ("probe", "compare")]
+    if reading and "extract" not in config.stages:
+        found.append(f"extraction.keep=none keeps no states: stages={reading} need extract, too")
+    if config.probe.transfer:
+        found.append(
+            "probe.transfer needs the states of several tasks at once: extraction.keep=disk"
+        )
+    if extraction.store_dtype != "float32":
+        found.append("extraction.keep=none stores nothing: leave extraction.store_dtype at float32")
+    return found
+
+
 def _probe_problems(config: ProbeConfig) -> list[str]:
     found = []
     models = config.models
@@ -559,14 +619,19 @@ def _probe_problems(config: ProbeConfig) -> list[str]:
         ("probe.scores", config.probe.scores, PROBE_SCORES),
         ("probe.solver", [config.probe.solver], PROBE_SOLVERS),
         ("probe.interval", [config.probe.interval], ("wilson", "bootstrap")),
+        ("similarity.measures", config.similarity.measures, MEASURES),
+        ("similarity.geometry", config.similarity.geometry, GEOMETRY),
+        ("similarity.depth_maps", [config.similarity.depth_maps], DEPTH_MAPS),
         ("similarity.splits", config.similarity.splits, ("train", "validation", "test")),
         ("extraction.dtype", [config.extraction.dtype], DTYPES),
         ("extraction.store_dtype", [config.extraction.store_dtype], DTYPES),
         ("extraction.padding_side", [config.extraction.padding_side], ("left", "right")),
         ("extraction.final_norm", [config.extraction.final_norm], ("pre", "post")),
+        ("extraction.keep", [config.extraction.keep], ("disk", "none")),
     ]
     for name, values, known in lists:
         found += [_not_one_of(name, value, list(known)) for value in values if value not in known]
+    found += _similarity_problems(config) + _keep_problems(config)
     if not config.probe.l2s or min(config.probe.l2s) <= 0:
         found.append("probe.l2s must be positive numbers")
     if config.probe.folds is not None and config.probe.folds < 2:
@@ -590,6 +655,24 @@ def _probe_problems(config: ProbeConfig) -> list[str]:
     ]
     if config.extraction.batch_tokens is not None and config.extraction.batch_tokens < 1:
         found.append("extraction.batch_tokens must be at least 1")
+    return found
+
+
+def _similarity_problems(config: ProbeConfig) -> list[str]:
+    models, settings = config.models, config.similarity
+    found = []
+    searched = "select" in config.stages and config.selection.policy != "manual"
+    if searched and "debiased_cka" not in settings.measures:
+        found.append("the select stage reads debiased_cka: put it into similarity.measures")
+    if models.ceiling is not None and models.controls is None:
+        found.append("models.ceiling is compared with models.controls: set both")
+    if models.ceiling is not None and models.ceiling == models.controls:
+        found.append("models.ceiling must be another run than models.controls, with another seed")
+    for name in ("foils", "n_bootstrap", "n_shuffles"):
+        if getattr(settings, name) < 0:
+            found.append(f"similarity.{name} must not be negative: {getattr(settings, name)}")
+    if settings.foils and models.controls is None:
+        found.append("similarity.foils are control models: set models.controls")
     return found
 
 

@@ -19,6 +19,8 @@ class Role(StrEnum):
     PRETRAINED = "pretrained"  # before any tuning here
     EXPERIMENTAL = "experimental"  # tuned on all tasks
     CONTROL = "control"  # tuned on one task
+    CEILING = "ceiling"  # a control model tuned with another seed: as alike as two of them get
+    FOIL = "foil"  # another task's control model, on this task's prompts
     RANDOM_INIT = "random_init"  # of the same shape, with weights that have seen nothing
 
 

@@ -112,6 +112,10 @@ class MemoryStore:
         self._recordings[key] = recording
         return recording
 
+    def forget(self) -> None:
+        """Let go of everything."""
+        self._recordings.clear()
+
     def open(self, key: str) -> HeldActivations:
         """What was recorded, to be read in parts.
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
@@ -29,6 +29,7 @@ from taskdepth.errors import ModelError
 from taskdepth.models import adapters, loading, random_init, routing
 from taskdepth.models.reference import refer, refer_controls
 from taskdepth.pipelines.bases import Bases, Loaded
+from taskdepth.pipelines.yardsticks import yardsticks
 from taskdepth.seeds import stable_seed
 from taskdepth.tasks.spec import TaskSpec
 from taskdepth.types import Example, ModelRef, Role, Split
@@ -38,11 +39,16 @@ ExamplesOf = Callable[[TaskSpec, Split], Sequence[Example]]
 
 @dataclass(frozen=True, slots=True)
 class Roster:
-    """The models of one study: those compared, the control model of each task, and those only probed."""
+    """The models of one study: those compared, the control model of each task, and those only probed.
+
+    `yardsticks` are what else is compared with a task's control model: the one of another seed, and
+    those of other tasks.
+    """
 
     compared: tuple[ModelRef, ...]  # pre-trained, experimental
     controls: dict[str, ModelRef]
     beside: tuple[ModelRef, ...] = ()  # randomly initialised
+    yardsticks: dict[str, tuple[ModelRef, ...]] = field(default_factory=dict)
 
     @property
     def probed(self) -> tuple[ModelRef, ...]:
@@ -52,7 +58,11 @@ class Roster:
     def of_task(self, task: str) -> tuple[ModelRef, ...]:
         """Every model that reads this task's prompts."""
         control = (self.controls[task],) if task in self.controls else ()
-        return (*self.probed, *control)
+        return (*self.probed, *control, *self.yardsticks.get(task, ()))
+
+    def against_control(self, task: str) -> tuple[ModelRef, ...]:
+        """Every model that is compared with this task's control model."""
+        return (*self.compared, *self.yardsticks.get(task, ()))
 
 
 def roster(config: ProbeConfig, specs: Sequence[TaskSpec]) -> Roster:
@@ -62,7 +72,7 @@ def roster(config: ProbeConfig, specs: Sequence[TaskSpec]) -> Roster:
         ModelError: one of them is not there, or was tuned on prompts dressed in another way.
     """
     models = config.models
-    for path in (models.experimental, models.controls):
+    for path in (models.experimental, models.controls, models.ceiling):
         if path is not None:
             _check_prompt_format(Path(path), config.data)
     compared = []
@@ -74,7 +84,7 @@ def roster(config: ProbeConfig, specs: Sequence[TaskSpec]) -> Roster:
     if models.controls is not None:
         controls = refer_controls(models.controls, [spec.name for spec in specs])
     beside = (_random_init(config, compared[0]),) if config.probe.random_init else ()
-    return Roster(tuple(compared), controls, beside)
+    return Roster(tuple(compared), controls, beside, yardsticks(config, specs, controls))
 
 
 def _random_init(config: ProbeConfig, like: ModelRef) -> ModelRef:
@@ -179,13 +189,13 @@ class Study:
         """The units that are not in the store yet."""
         return [unit for unit in self._units.values() if unit.key not in self._store]
 
-    def extract(self) -> int:
-        """Extract what is missing, one load per base model; returns how many rows that were.
+    def extract(self, tasks: Collection[str] | None = None) -> int:
+        """Extract what is missing (of `tasks`), one load per base model; returns how many rows that were.
 
         All models that read the same prompts with the same base read them together.
         """
         together: dict[Path, dict[tuple[str, Split], list[Unit]]] = defaultdict(dict)
-        missing = self.missing()
+        missing = [u for u in self.missing() if tasks is None or u.task in tasks]
         for unit in missing:
             together[unit.base].setdefault((unit.task, unit.split), []).append(unit)
         n_rows = sum(len(unit.prompts) for unit in missing)
@@ -305,15 +315,20 @@ class Study:
         return Unit(ref, base, ids, prompts, first_targets, spec.name, split, key)
 
     def _splits(self, ref: ModelRef) -> list[Split]:
-        """Control models are compared only, the others probed too."""
-        if ref.role is Role.CONTROL:
+        """Control models of any kind are compared only, the others probed too."""
+        if ref.role in (Role.CONTROL, Role.CEILING, Role.FOIL):
             return [Split(name) for name in self._config.similarity.splits]
         return list(Split)
 
     def _check_blocks(self) -> None:
         counts = {
             ref.name: int(self._bases.config_of(ref).num_hidden_layers)
-            for ref in (*self.models.compared, *self.models.controls.values())
+            for refs in (
+                self.models.compared,
+                self.models.controls.values(),
+                *self.models.yardsticks.values(),
+            )
+            for ref in refs
         }
         if len(set(counts.values())) > 1:
             said = ", ".join(f"{name} {n}" for name, n in list(counts.items())[:4])

@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
+from taskdepth.activations.memory import MemoryStore
 from taskdepth.activations.plan import table
 from taskdepth.activations.store import ActivationStore
 from taskdepth.config import STAGES, ProbeConfig
@@ -19,11 +20,13 @@ from taskdepth.data.rows import load_and_count
 from taskdepth.errors import DataError
 from taskdepth.files import write_json
 from taskdepth.pipelines.bases import Bases
-from taskdepth.pipelines.comparing import similarity_rows
+from taskdepth.pipelines.comparing import Found, compare_all
 from taskdepth.pipelines.extracting import Study, roster
 from taskdepth.pipelines.probing import probe_rows
 from taskdepth.pipelines.sources import open_source
+from taskdepth.pipelines.streaming import through_memory
 from taskdepth.results import tracking
+from taskdepth.results.depth_map_figure import save_depth_maps
 from taskdepth.results.figures import save_all
 from taskdepth.results.findings import Findings, summarise
 from taskdepth.results.report import write_report
@@ -40,6 +43,8 @@ from taskdepth.types import Example, Role, Split
 TABLE = "layers.parquet"
 SELECTION = "selection.yaml"
 UNDEFINED = "undefined.json"
+DEPTH_MAPS = "depth_maps.parquet"
+INFLUENTIAL = "influential_examples.json"
 FINDINGS = "findings.json"
 ROWS = "rows.json"
 
@@ -68,8 +73,8 @@ def run(config: ProbeConfig) -> ProbeResult:
     counts: RowCounts = {}
     examples = _examples(config, source, counts)
     _check_rows(config, specs, examples)
-    store = ActivationStore(Path(config.paths.activations), dtype=config.extraction.store_dtype)
     bases = Bases(config)
+    store = _store(config)
     study = Study(config, specs, roster(config, specs), examples, bases, store)
     if config.extraction.plan:
         costs, rate = study.plan()
@@ -79,6 +84,13 @@ def run(config: ProbeConfig) -> ProbeResult:
     directory = RunDirectory(Path(config.paths.run_dir), config, FINDINGS, reopen=reopen)
     _tell_left_out(directory, counts, source.skipped(), console)
     stages = [stage for stage in STAGES if stage in config.stages]
+    if isinstance(store, MemoryStore):
+        if "extract" in stages:
+            passed = through_memory(config, specs, study, examples, bases, store, directory.path)
+            _replace(directory, "probe", passed.probes, passed.undefined)
+            if "compare" in stages:
+                _keep(config, passed.found, directory)
+        stages = [stage for stage in stages if stage not in ("extract", "probe", "compare")]
     if "extract" in stages:
         n_rows = study.extract()
         bases.release()
@@ -91,13 +103,18 @@ def run(config: ProbeConfig) -> ProbeResult:
         rows, undefined = probe_rows(config, specs, study, examples)
         _replace(directory, "probe", rows, undefined)
     if "compare" in stages:
-        rows, undefined = similarity_rows(config, specs, study)
-        _replace(directory, "similarity", rows, undefined)
+        _compare(config, specs, study, directory)
     if "select" in stages:
         _select(config, study, directory, console)
     findings = _report(config, directory, console) if "report" in stages else None
     console.print(f"done in {time.perf_counter() - start_s:.0f} s: {directory.path}")
     return ProbeResult(directory.path, _objective(directory), findings)
+
+
+def _store(config: ProbeConfig) -> ActivationStore | MemoryStore:
+    if config.extraction.keep == "none":
+        return MemoryStore()
+    return ActivationStore(Path(config.paths.activations), dtype=config.extraction.store_dtype)
 
 
 def _examples(config: ProbeConfig, source: Source, counts: RowCounts) -> Any:
@@ -150,8 +167,30 @@ def _replace(
     path = directory / TABLE
     kept = [row for row in LayerTable.read(path) if row.kind != kind] if path.exists() else []
     LayerTable([*kept, *rows]).write(path)
+    _note(directory, kind, undefined)
+
+
+def _note(directory: RunDirectory, kind: str, undefined: Sequence[Undefined]) -> None:
     noted = directory.read(UNDEFINED) if (directory / UNDEFINED).exists() else {}
     write_json(directory / UNDEFINED, {**noted, kind: digest(undefined)})
+
+
+def _compare(
+    config: ProbeConfig, specs: Sequence[TaskSpec], study: Study, directory: RunDirectory
+) -> None:
+    _keep(config, compare_all(config, specs, study), directory)
+
+
+def _keep(config: ProbeConfig, found: Found, directory: RunDirectory) -> None:
+    for kind, rows in found.rows.items():
+        _replace(directory, kind, rows, found.undefined[kind])
+    _note(directory, "depth_maps", found.undefined["depth_maps"])
+    (directory / DEPTH_MAPS).unlink(missing_ok=True)
+    if config.similarity.depth_maps != "none":
+        found.depth_maps(of_tasks=config.similarity.depth_maps == "tasks").write(
+            directory / DEPTH_MAPS
+        )
+    write_json(directory / INFLUENTIAL, [asdict(example) for example in found.influential])
 
 
 def _select(config: ProbeConfig, study: Study, directory: RunDirectory, console: Console) -> None:
@@ -185,6 +224,7 @@ def _report(config: ProbeConfig, directory: RunDirectory, console: Console) -> F
     regions = None if selection is None else selection.regions
     findings = summarise(table, regions, selection)
     pictures = save_all(table, regions, selection, directory / "figures")
+    pictures |= save_depth_maps(directory / DEPTH_MAPS, directory / "figures")
     reasons = directory.read(UNDEFINED) if (directory / UNDEFINED).exists() else {}
     write_report(
         directory / "report.html",
@@ -202,7 +242,7 @@ def _report(config: ProbeConfig, directory: RunDirectory, console: Console) -> F
         if wandb_run is not None:
             tracking.log_layers(wandb_run, table)
             tracking.log_pictures(wandb_run, pictures)
-            files = [directory / name for name in (TABLE, SELECTION, "report.html")]
+            files = [directory / name for name in (TABLE, DEPTH_MAPS, SELECTION, "report.html")]
             tracking.log_artifact(
                 wandb_run, "findings", "findings", files, {"lines": list(findings.lines)}
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pyarrow as pa
@@ -109,7 +109,8 @@ class LayerTable:
         return max((row.depth for row in self._rows), default=0)
 
     def to_arrow(self) -> pa.Table:
-        return pa.Table.from_pylist([asdict(row) for row in self._rows], schema=SCHEMA)
+        columns = {name: [getattr(row, name) for row in self._rows] for name in SCHEMA.names}
+        return pa.table(columns, schema=SCHEMA)
 
     def write(self, path: Path) -> None:
         """Write `layers.parquet` in one step: the file is whole or absent."""

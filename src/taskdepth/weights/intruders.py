@@ -78,7 +78,7 @@ def _leading_left_vectors(
         # Tᵀ·space, then the best pairs within the space
         seen = diagonal[:, None] * space + right @ (left.T @ space)
         _, scales, within = torch.linalg.svd(seen, full_matrices=False)
-        vectors = space @ within.T[:, :k]
+        vectors: Tensor = space @ within.T[:, :k]
         if space.shape[1] == m or _residual(diagonal, left, right, vectors, scales[:k]) < RESIDUAL:
             return vectors
         image = diagonal[:, None] * block + right @ (left.T @ block)

@@ -28,7 +28,8 @@ class Update:
     def singular_values(self) -> Float[Tensor, " smallest"]:
         """Those of ΔW that may differ from zero, descending."""
         of_b, of_a = torch.linalg.qr(self.b).R, torch.linalg.qr(self.a.T).R
-        return torch.linalg.svdvals(of_b @ of_a.T)
+        scales: Tensor = torch.linalg.svdvals(of_b @ of_a.T)
+        return scales
 
     def norm(self) -> Float[Tensor, ""]:
         """‖ΔW‖, Frobenius.
@@ -36,7 +37,7 @@ class Update:
         >>> round(float(Update.of(torch.eye(3)[:, :1], torch.tensor([[3.0, 4.0]]), 2.0).norm()), 6)
         10.0
         """
-        return self.singular_values().norm()
+        return self.singular_values().square().sum().sqrt()
 
     def outputs(self) -> Float[Tensor, "d_out rank"]:
         """An orthonormal basis of what ΔW writes."""
@@ -63,7 +64,7 @@ def effective_rank(singular_values: Float[Tensor, " k"]) -> Float[Tensor, ""]:
     """
     shares = singular_values.to(torch.float64)
     shares = shares / shares.sum()
-    return torch.special.entr(shares).sum().exp()
+    return torch.exp(torch.special.entr(shares).sum())
 
 
 def overlap_of_outputs(one: Update, other: Update) -> Float[Tensor, ""]:

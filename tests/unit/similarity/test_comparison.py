@@ -34,7 +34,7 @@ def assert_same(first, second, **tolerance):
 def test_equals_the_measures_one_at_a_time():
     x, y = activations()
     result = compare(x, y, n_bootstrap=50)
-    assert (result.n, result.n_masked, result.undefined) == (20, 0, ("",) * 4)
+    assert (result.n, result.n_masked, result.debiased_cka.undefined) == (20, 0, ("",) * 4)
     for name, measure in MEASURES.items():
         estimate = getattr(result, name)
         expected = torch.stack([measure(*pair) for pair in zip(x, y, strict=True)])
@@ -108,7 +108,7 @@ def test_undefined_depths_have_a_reason_and_leave_the_others_alone():
     x[0] = torch.linspace(0.1, 3e4, 12)  # the embedding of one and the same token
     y[2, :, :] = 0.3
     result = compare(x, y, n_bootstrap=20)
-    assert result.undefined == (cka.NO_VARIANCE, "", cka.NO_VARIANCE, "")
+    assert result.debiased_cka.undefined == (cka.NO_VARIANCE, "", cka.NO_VARIANCE, "")
     for name in MEASURES:
         for bound in BOUNDS:
             isnan = getattr(getattr(result, name), bound).isnan().tolist()
@@ -117,7 +117,7 @@ def test_undefined_depths_have_a_reason_and_leave_the_others_alone():
 
 def test_equidistant_rows_leave_only_debiased_cka_undefined():
     result = compare(torch.eye(10)[None], randn(1, 10, 3), n_bootstrap=20)
-    assert result.undefined == (cka.NO_STRUCTURE,)
+    assert result.debiased_cka.undefined == (cka.NO_STRUCTURE,)
     assert result.debiased_cka.value.isnan().all()
     assert result.linear_cka.value.isfinite().all()
 
@@ -128,7 +128,7 @@ def test_too_few_examples_are_undefined(n, n_masked):
     x[0, :n_masked] = torch.nan
     result = compare(x, randn(2, n, 4))
     assert (result.n, result.n_masked) == (n - n_masked, n_masked)
-    assert result.undefined == ("fewer than 4 examples",) * 2
+    assert result.debiased_cka.undefined == ("fewer than 4 examples",) * 2
     assert result.debiased_cka.value.isnan().all()
     assert result.linear_cka.upper.isnan().all()
 
