@@ -332,6 +332,18 @@ class SimilarityConfig:
 
 
 @dataclass
+class WeightsConfig:
+    """What each LoRA adapter does to the weights of every block. `intruders` counts how many of the
+    `intruder_k` leading directions of a tuned weight have no cosine of `intruder_threshold` with any of
+    the pre-trained one's; that takes a singular value decomposition of every adapted weight."""
+
+    enabled: bool = True
+    intruders: bool = False
+    intruder_k: int = 10
+    intruder_threshold: float = 0.5
+
+
+@dataclass
 class SelectionConfig:
     policy: str = "region"
     n_regions: int = 3
@@ -359,6 +371,7 @@ class ProbeConfig:
     extraction: ExtractionConfig = field(default_factory=ExtractionConfig)
     probe: ProbingConfig = field(default_factory=ProbingConfig)
     similarity: SimilarityConfig = field(default_factory=SimilarityConfig)
+    weights: WeightsConfig = field(default_factory=WeightsConfig)
     selection: SelectionConfig = field(default_factory=SelectionConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
@@ -632,6 +645,11 @@ def _probe_problems(config: ProbeConfig) -> list[str]:
     for name, values, known in lists:
         found += [_not_one_of(name, value, list(known)) for value in values if value not in known]
     found += _similarity_problems(config) + _keep_problems(config)
+    weights = config.weights
+    if weights.intruder_k < 1 or not 0 < weights.intruder_threshold <= 1:
+        found.append(
+            "weights.intruder_k must be positive, and weights.intruder_threshold in (0, 1]"
+        )
     if not config.probe.l2s or min(config.probe.l2s) <= 0:
         found.append("probe.l2s must be positive numbers")
     if config.probe.folds is not None and config.probe.folds < 2:

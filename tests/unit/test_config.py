@@ -19,7 +19,7 @@ CONF = config.conf_dir()
 GROUPS = {
     "train": "model adapter data mixture optimizer scheduler trainer callbacks evaluation logger paths "
     "hydra debug",
-    "probe": "data extraction probe similarity selection report logger paths hydra debug",
+    "probe": "data extraction probe similarity weights selection report logger paths hydra debug",
 }
 # sources of rows on disk: made here only where the path leads to such rows
 LOCAL = {("data", "folder"), ("data", "alpaca"), ("data", "natural_instructions")}

@@ -25,6 +25,7 @@ from taskdepth.pipelines.extracting import Study, roster
 from taskdepth.pipelines.probing import probe_rows
 from taskdepth.pipelines.sources import open_source
 from taskdepth.pipelines.streaming import through_memory
+from taskdepth.pipelines.weighing import weight_rows
 from taskdepth.results import tracking
 from taskdepth.results.depth_map_figure import save_depth_maps
 from taskdepth.results.figures import save_all
@@ -104,6 +105,10 @@ def run(config: ProbeConfig) -> ProbeResult:
         _replace(directory, "probe", rows, undefined)
     if "compare" in stages:
         _compare(config, specs, study, directory)
+    if "compare" in config.stages and config.weights.enabled:
+        rows, undefined = weight_rows(config.weights, specs, study.models, bases)
+        bases.release()
+        _replace(directory, "weights", rows, undefined)
     if "select" in stages:
         _select(config, study, directory, console)
     findings = _report(config, directory, console) if "report" in stages else None

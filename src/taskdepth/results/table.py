@@ -39,8 +39,9 @@ SCHEMA = pa.schema(
 class Row:
     """One value at one depth.
 
-    `kind` is `probe`, `similarity` or `geometry`. A probe has a `target` (`task`, `cluster`,
-    `label`, `option`, `first_token`), a similarity a `reference`: the role of the other model.
+    `kind` is `probe`, `similarity`, `geometry` or `weights` (of adapters). A probe has a `target`
+    (`task`, `cluster`, `label`, `option`, `first_token`), a similarity a `reference`: the role of the
+    other model.
     `name` is the score or measure (`accuracy`, `debiased_cka`, …) of the last prompt token; other
     poolings carry theirs as a suffix, `accuracy@mean`. `lower` and `upper` bound the 95 % interval.
     NaN means undefined, never zero.
