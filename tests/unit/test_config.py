@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from taskdepth import config
 from taskdepth.errors import ConfigError
+from taskdepth.similarity import MEASURES, Geometry
 from taskdepth.tasks.sources import SOURCES
 
 CONF = config.conf_dir()
@@ -193,6 +195,22 @@ def test_typos_and_wrong_types_fail_while_composing(override: str) -> None:
         ("probe", ["probe.first_token_classes=1"], "first_token_classes must be at least 2"),
         ("probe", ["probe.transfer=true", "probe.targets=[task]"], "transfer tests label probes"),
         ("probe", ["similarity.splits=[dev]"], "similarity.splits=dev is unknown"),
+        ("probe", ["similarity.measures=[cka]"], "similarity.measures=cka is unknown"),
+        ("probe", ["similarity.geometry=[curvature]"], "geometry=curvature is unknown"),
+        ("probe", ["similarity.depth_maps=all"], "similarity.depth_maps=all is unknown"),
+        ("probe", ["similarity.measures=[rsa]"], "the select stage reads debiased_cka"),
+        ("probe", ["similarity.foils=-1"], "similarity.foils must not be negative"),
+        ("probe", ["models.ceiling=y"], "must be another run than models.controls"),
+        (
+            "probe",
+            ["stages=[probe]", "models.controls=null", "models.ceiling=z"],
+            "models.ceiling is compared with models.controls",
+        ),
+        (
+            "probe",
+            ["stages=[probe]", "models.controls=null", "similarity.foils=1"],
+            "similarity.foils are control models",
+        ),
         ("probe", ["extraction.batch_tokens=0"], "batch_tokens must be at least 1"),
     ],
 )
@@ -202,6 +220,15 @@ def test_impossible_combinations_are_named(
     with pytest.raises(ConfigError) as caught:
         resolved(command, *overrides)
     assert message in str(caught.value)
+
+
+def test_the_names_of_measures_and_geometry_are_those_that_there_are() -> None:
+    assert set(config.MEASURES) == set(MEASURES)
+    assert list(config.GEOMETRY) == [field.name for field in fields(Geometry)]
+    thorough = resolved("probe", "similarity=thorough").similarity
+    assert set(thorough.measures) == set(MEASURES)
+    # a table of debiased_cka is read by others; without the select stage any measure will do
+    resolved("probe", "similarity.measures=[rsa]", "stages=[extract,compare]")
 
 
 def test_mhr_and_qlora_change_what_they_are_made_of() -> None:

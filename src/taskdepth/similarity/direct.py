@@ -47,14 +47,14 @@ def _at_one_depth(
     orders: Sequence[Int[Tensor, " n"]],
 ) -> tuple[Float[Tensor, 2], str]:
     """Value and floor, and why there is none."""
-    constant = not all(bool((side != side[:1]).any()) for side in (x, y))
+    if not all(bool((side != side[:1]).any()) for side in (x, y)):
+        return x.new_full((2,), torch.nan, dtype=torch.float64), NO_VARIANCE
     if measure.orthogonal:  # the shuffles then take no wider matrices than they must
         x, y = (narrowed(side) for side in _as_given(measure, x, y))
     value = measure.function(x, y)
     floors = [measure.function(x, y[order]) for order in orders]
     floor = torch.stack(floors).mean() if floors else torch.full_like(value, torch.nan)
-    reason = NO_VARIANCE if constant else measure.undefined_where
-    return torch.stack([value, floor]), reason if bool(value.isnan()) else ""
+    return torch.stack([value, floor]), measure.undefined_where if bool(value.isnan()) else ""
 
 
 def _as_given(measure: Measure, *sides: Float[Tensor, "n _"]) -> Iterator[Float[Tensor, "n _"]]:
