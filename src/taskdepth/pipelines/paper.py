@@ -252,7 +252,7 @@ def _trained_rows(
     trained = {
         task: about["drawn"]["rows"]
         for task, about in of_ours.items()
-        if task not in unseen and "drawn" in about
+        if task not in unseen and about.get("drawn")
     }
     notes: tuple[str, ...] = ()
     if trained and len(set(trained.values())) == 1:

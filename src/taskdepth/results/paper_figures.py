@@ -302,7 +302,7 @@ def task_maps(numbers: PaperNumbers) -> Figure:
     maps = numbers.maps
     role = maps.roles[-1]  # the experimental model, if there is one
     layers = sorted({panel.layer for panel in numbers.scatters})
-    if not any(np.isfinite(maps.at(m, role, k)).any() for m in MEASURES for k in layers):
+    if not any(maps.at(m, role, k).isfinite().any() for m in MEASURES for k in layers):
         raise NothingToDrawError("no two tasks could be compared at the chosen layers")
     side_in = 2.9 if len(layers) <= 4 else 2.2
     figure = Figure(figsize=(max(9.0, side_in * len(layers) + 2.2), 2 * side_in + 4.3))

@@ -10,8 +10,9 @@ means is near 1 for any two tasks, since all states of a model share a large com
 Squared lengths of sample means and sample covariances are too large by what sampling adds, which
 shrinks every plain cosine and most that of the smallest or noisiest task. Products of two different
 tasks have no such excess, as their samples are independent. So the lengths are unbiased estimates
-instead (U-statistics), and tasks can be compared with one another. The price: a value may lie a
-little outside [-1, 1], and there is none (NaN) where a length is estimated as zero or less.
+instead (U-statistics), and tasks can be compared with one another. The price: a value may lie
+outside [-1, 1], the further the less a length stands out of its noise, and there is none (NaN) where
+a length is estimated as zero or less.
 """
 
 from __future__ import annotations
