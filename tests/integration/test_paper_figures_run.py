@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +11,29 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from peft import LoraConfig, get_peft_model
+from scipy.stats import false_discovery_control, spearmanr
 from transformers import AutoModelForCausalLM
 
 from taskdepth import config
 from taskdepth.activations.pooling import Pooling
 from taskdepth.activations.store import ActivationStore
+from taskdepth.data.rows import load
 from taskdepth.errors import ConfigError, DataError
 from taskdepth.pipelines import probe
+from taskdepth.pipelines.extracting import Study, roster
+from taskdepth.pipelines.paper import paper_numbers
+from taskdepth.pipelines.sources import open_source
+from taskdepth.results.paper_numbers import PaperNumbers
 from taskdepth.results.table import LayerTable
 from taskdepth.results.task_maps import MEASURES, TaskMaps
 from taskdepth.similarity import dimensions_for_variance
 from taskdepth.similarity.tasks import task_similarity
+from taskdepth.tasks.spec import TaskSpec, select_tasks
+from taskdepth.types import Example, Role, Split
 
 TASKS = {"mood": "nli", "truth": "nli", "tone": "sentiment", "taste": "sentiment", "echo": "misc"}
-N_TEST = {task: 8 + 2 * number for number, task in enumerate(TASKS)}
+N_TEST = dict.fromkeys(TASKS, 10) | {"echo": 14}
+FULL = [task for task in TASKS if task != "echo"]  # all of their rows take part
 WORDS = ["film", "no", "yes", "dog", "cat", "house"]
 SMALL = ["report=paper_figures", "report.paper_figures.n_permutations=99"]
 
@@ -89,11 +99,29 @@ def settings(place: Path, base: Path, *overrides: str) -> Any:
 
 @pytest.fixture(scope="module")
 def run_dir(place: Path, tiny_folder: Path) -> Path:
-    """A run without the figures, then the figures alone."""
-    stages = "stages=[extract,compare,select,report]"
-    plain = probe.run(settings(place, tiny_folder, stages)).run_dir
-    assert not (plain / "task_maps.safetensors").exists()
+    """A run that did not ask for the figures, then the figures from its table and states."""
+    probe.run(settings(place, tiny_folder, "stages=[extract,compare,select]"))
     return probe.run(settings(place, tiny_folder, *SMALL, "stages=[report]")).run_dir
+
+
+def numbers(
+    place: Path, base: Path, table: LayerTable, *overrides: str, tasks: list[str] | None = None
+) -> PaperNumbers:
+    """What a run would draw from `table` and the states that are there."""
+    asked = settings(place, base, *SMALL, *overrides)
+    source = open_source(asked.data, asked.seed)
+    specs = select_tasks(source.specs(), tasks or "all")
+
+    def examples(spec: TaskSpec, split: Split) -> list[Example]:
+        return load(source, spec, split)
+
+    study = Study(asked, specs, roster(asked, specs), examples)
+    return paper_numbers(asked, specs, study, examples, table)
+
+
+@pytest.fixture(scope="module")
+def table(run_dir: Path) -> LayerTable:
+    return LayerTable.read(run_dir / "layers.parquet")
 
 
 @pytest.fixture(scope="module")
@@ -133,28 +161,40 @@ def test_maps_are_of_states_in_the_store_at_equal_n(run_dir: Path, place: Path) 
     )
 
 
-def test_all_rows_of_every_task_when_they_are_as_many(
-    place: Path, tiny_folder: Path, run_dir: Path
-) -> None:
-    """With as many rows of every task none is left out: the map is that of the states themselves."""
-    same_n = f"extraction.max_examples.test={min(N_TEST.values())}"
-    stages = "stages=[extract,compare,select,report]"
-    run = probe.run(settings(place, tiny_folder, *SMALL, stages, same_n, "name=same")).run_dir
-    maps = TaskMaps.read(run / "task_maps.safetensors")
-    n = min(N_TEST.values())
+def test_directions_and_dimensions_are_those_of_the_states(run_dir: Path, place: Path) -> None:
+    maps = TaskMaps.read(run_dir / "task_maps.safetensors")
+    keep = torch.tensor([maps.tasks.index(task) for task in FULL])
     for role in maps.roles:
-        expected = task_similarity([states(place, role, task)[3, :n] for task in maps.tasks])
-        for measure in MEASURES:
-            found = maps.at(measure, role, 3)
-            wanted = getattr(expected, measure).float()
-            torch.testing.assert_close(found, wanted, equal_nan=True)
-    told = json.loads((run / "paper_figures.json").read_text())
-    dimensions = [
-        float(dimensions_for_variance(states(place, "control", task)[2, :n])) for task in maps.tasks
-    ]
-    box = told["figure_5"]["control"][1]
-    assert box["layer"] == 2
-    assert box["quantiles"][::4] == [min(dimensions), max(dimensions)]
+        expected = task_similarity([states(place, role, task)[3] for task in FULL])
+        found = maps.at("covariance_cosine", role, 3)[keep][:, keep]
+        torch.testing.assert_close(found, expected.covariance_cosine.float(), equal_nan=True)
+
+
+def test_dimensions_of_the_control_models_are_on_their_own_tasks(
+    place: Path, tiny_folder: Path, table: LayerTable
+) -> None:
+    found = numbers(place, tiny_folder, table).dimensions(Role.CONTROL)
+    for task in FULL:
+        expected = dimensions_for_variance(states(place, "control", task)[2])
+        assert found.at(task, 2) == float(expected)
+    assert (found.n == 10).all()
+
+
+def test_rows_points_and_layers_can_be_chosen(
+    place: Path, tiny_folder: Path, table: LayerTable
+) -> None:
+    few = ["report.paper_figures.rows_per_task=6", "report.paper_figures.points_per_task=2"]
+    few.append("report.paper_figures.layers=[4,2]")
+    found = numbers(place, tiny_folder, table, *few)
+    assert [panel.layer for panel in found.scatters] == [2, 4, 2, 4]
+    assert found.maps.n == 6
+    assert (found.dimensions(Role.PRETRAINED).values <= 5).all()
+    assert {len(panel.points) for panel in found.scatters} == {2 * len(TASKS)}
+    again = numbers(place, tiny_folder, table, *few)
+    for measure in MEASURES:
+        assert torch.equal(
+            found.maps.values[measure].nan_to_num(9), again.maps.values[measure].nan_to_num(9)
+        )
 
 
 def test_training_size_is_that_of_the_experimental_run(told: dict[str, Any]) -> None:
@@ -166,11 +206,8 @@ def test_training_size_is_that_of_the_experimental_run(told: dict[str, Any]) -> 
 
 
 def test_correlations_are_with_the_similarities_of_the_table(
-    told: dict[str, Any], run_dir: Path
+    told: dict[str, Any], table: LayerTable
 ) -> None:
-    from scipy.stats import false_discovery_control, spearmanr
-
-    table = LayerTable.read(run_dir / "layers.parquet")
     found = told["figure_6"]["correlations"]
     assert len(found) == 2 * 3 * 4, "models, properties, layers"
     for one in found:
@@ -189,35 +226,44 @@ def test_correlations_are_with_the_similarities_of_the_table(
 
 
 def test_geometry_of_the_table_is_taken_where_it_is(
-    place: Path, tiny_folder: Path, run_dir: Path
+    place: Path, tiny_folder: Path, table: LayerTable
 ) -> None:
-    table = LayerTable.read(run_dir / "layers.parquet")
-    like = table.where(kind="similarity", name="debiased_cka")
-    from dataclasses import replace
+    like = table.where(kind="similarity", name="debiased_cka", role="pretrained")
+    for roles, value in ((("pretrained", "experimental", "control"), 7.0), (("control",), None)):
+        known = [
+            replace(row, role=role, kind="geometry", name="dimensions_for_variance", value=7.0)
+            for row in like
+            for role in roles
+        ]
+        found = numbers(place, tiny_folder, table + LayerTable(known)).dimensions(Role.CONTROL)
+        assert (found.values == 7.0).all() == (value == 7.0), "all models or none"
 
-    known = [
-        replace(row, role=role, kind="geometry", name="dimensions_for_variance", value=7.0)
-        for row in like.where(role="pretrained")
-        for role in ("pretrained", "experimental", "control")
-    ]
-    (table + LayerTable(known)).write(run_dir / "layers.parquet")
-    probe.run(settings(place, tiny_folder, *SMALL, "stages=[report]"))
-    told = json.loads((run_dir / "paper_figures.json").read_text())
-    table.write(run_dir / "layers.parquet")
-    boxes = told["figure_5"]["experimental"]
-    assert [box["quantiles"] for box in boxes] == [[7.0] * 5] * 4
+
+def test_tasks_of_a_cluster_stand_together(
+    place: Path, tiny_folder: Path, table: LayerTable
+) -> None:
+    tasks = ["mood", "tone", "truth"]
+    about = LayerTable(row for row in table if row.task in tasks)
+    found = numbers(place, tiny_folder, about, tasks=tasks)
+    assert found.maps.tasks == ("mood", "truth", "tone")
+    assert found.points_of[0] == "mood"
 
 
 @pytest.mark.parametrize(
-    ("overrides", "kind", "words"),
+    ("overrides", "tasks", "kind", "words"),
     [
-        (["report.paper_figures.layers=[9]"], ConfigError, "layer 9 is not one of 1 to 4"),
-        (["tasks=[mood,tone]", "name=two"], DataError, "3 tasks or more"),
+        (["report.paper_figures.layers=[9]"], None, ConfigError, "layer 9 is not one of 1 to 4"),
+        ([], ["mood", "tone"], DataError, "compares 3 tasks or more"),
     ],
 )
 def test_what_cannot_be_drawn_is_told(
-    place: Path, tiny_folder: Path, run_dir: Path, overrides: list[str], kind: type, words: str
+    place: Path,
+    tiny_folder: Path,
+    table: LayerTable,
+    overrides: list[str],
+    tasks: list[str] | None,
+    kind: type[Exception],
+    words: str,
 ) -> None:
-    stages = "stages=[report]" if "name=two" not in overrides else "stages=[compare,select,report]"
     with pytest.raises(kind, match=words):
-        probe.run(settings(place, tiny_folder, *SMALL, stages, *overrides))
+        numbers(place, tiny_folder, table, *overrides, tasks=tasks)
