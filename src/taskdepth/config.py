@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -51,6 +52,7 @@ GEOMETRY = (
     "top_dimensions_share",
 )
 DEPTH_MAPS = ("none", "mean", "tasks")
+PROJECTIONS = ("pca", "tsne")
 PROBE_SCORES = ("macro_f1", "auroc", "calibration_error")
 
 NEED_PATH = {
@@ -59,8 +61,10 @@ NEED_PATH = {
     "natural_instructions": "clone of allenai/natural-instructions",
 }
 
-# what a run is called and where it lands does not change what it computes
-NOT_FINGERPRINTED = ("name", "paths", "overwrite", "logger", "hydra", "stages")
+NEED_TSNE = "pip install 'taskdepth[tsne]', or projection=pca"
+
+# what a run is called, where it lands and how it is shown does not change what it computes
+NOT_FINGERPRINTED = ("name", "paths", "overwrite", "logger", "hydra", "stages", "report")
 
 
 @dataclass
@@ -353,8 +357,23 @@ class SelectionConfig:
 
 
 @dataclass
+class PaperFiguresConfig:
+    """Figures 2 to 7 of arXiv:2410.20008 beside the report. `projection`: `pca` or `tsne` (figure 4).
+    `layers` of figures 4 and 7; null: four from the first to the last. Every task takes part with as many
+    rows: those of the smallest, at most `rows_per_task` (null: no limit), `points_per_task` of them drawn."""
+
+    enabled: bool = False
+    projection: str = "pca"
+    layers: list[int] | None = None
+    rows_per_task: int | None = 128
+    points_per_task: int = 24
+    n_permutations: int = 9999
+
+
+@dataclass
 class ReportConfig:
     title: str = "At what depth the tasks live"
+    paper_figures: PaperFiguresConfig = field(default_factory=PaperFiguresConfig)
 
 
 @dataclass
@@ -605,6 +624,8 @@ def _keep_problems(config: ProbeConfig) -> list[str]:
         found.append(
             "probe.transfer needs the states of several tasks at once: extraction.keep=disk"
         )
+    if config.report.paper_figures.enabled:
+        found.append("report=paper_figures reads states of all tasks: extraction.keep=disk")
     if extraction.store_dtype != "float32":
         found.append("extraction.keep=none stores nothing: leave extraction.store_dtype at float32")
     return found
@@ -612,7 +633,7 @@ def _keep_problems(config: ProbeConfig) -> list[str]:
 
 def _probe_problems(config: ProbeConfig) -> list[str]:
     found = []
-    models = config.models
+    models, paper = config.models, config.report.paper_figures
     if not config.stages:
         found.append("stages is empty: choose from " + ", ".join(STAGES))
     if models.pretrained is None and models.experimental is None:
@@ -641,6 +662,7 @@ def _probe_problems(config: ProbeConfig) -> list[str]:
         ("extraction.padding_side", [config.extraction.padding_side], ("left", "right")),
         ("extraction.final_norm", [config.extraction.final_norm], ("pre", "post")),
         ("extraction.keep", [config.extraction.keep], ("disk", "none")),
+        ("report.paper_figures.projection", [paper.projection], PROJECTIONS),
     ]
     for name, values, known in lists:
         found += [_not_one_of(name, value, list(known)) for value in values if value not in known]
@@ -673,6 +695,28 @@ def _probe_problems(config: ProbeConfig) -> list[str]:
     ]
     if config.extraction.batch_tokens is not None and config.extraction.batch_tokens < 1:
         found.append("extraction.batch_tokens must be at least 1")
+    return found + _paper_problems(config)
+
+
+def _paper_problems(config: ProbeConfig) -> list[str]:
+    paper = config.report.paper_figures
+    if not paper.enabled:
+        return []
+    found = [
+        f"report.paper_figures.{name} must be at least {least}, not {value}"
+        for name, value, least in (
+            ("rows_per_task", paper.rows_per_task, 4),
+            ("points_per_task", paper.points_per_task, 1),
+            ("n_permutations", paper.n_permutations, 99),
+        )
+        if value is not None and value < least
+    ]
+    if paper.layers is not None and not paper.layers:
+        found.append("report.paper_figures.layers is empty: name layers, or null for four of them")
+    if not config.similarity.poolings:
+        found.append("report=paper_figures needs similarity.poolings, its first is drawn")
+    if paper.projection == "tsne" and find_spec("sklearn") is None:
+        found.append("report.paper_figures.projection=tsne needs scikit-learn: " + NEED_TSNE)
     return found
 
 

@@ -212,6 +212,22 @@ def test_typos_and_wrong_types_fail_while_composing(override: str) -> None:
             "similarity.foils are control models",
         ),
         ("probe", ["extraction.batch_tokens=0"], "batch_tokens must be at least 1"),
+        ("probe", ["report.paper_figures.projection=umap"], "projection=umap is unknown"),
+        (
+            "probe",
+            ["report=paper_figures", "report.paper_figures.rows_per_task=3"],
+            "report.paper_figures.rows_per_task must be at least 4, not 3",
+        ),
+        (
+            "probe",
+            ["report=paper_figures", "report.paper_figures.layers=[]"],
+            "report.paper_figures.layers is empty",
+        ),
+        (
+            "probe",
+            ["report=paper_figures", "similarity.poolings=[]"],
+            "report=paper_figures needs similarity.poolings",
+        ),
     ],
 )
 def test_impossible_combinations_are_named(
@@ -251,6 +267,18 @@ def test_the_name_follows_what_is_computed_and_nothing_else() -> None:
     assert name == resolved("train", "logger=none", "overwrite=true").name
     assert name != resolved("train", "seed=1").name
     assert resolved("train", "name=mine").paths.run_dir.endswith("outputs/train/mine")
+
+
+def test_how_results_are_shown_does_not_change_what_is_computed() -> None:
+    assert resolved("probe").name == resolved("probe", "report=paper_figures").name
+
+
+def test_tsne_is_refused_at_once_where_sklearn_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = ["report=paper_figures", "report.paper_figures.projection=tsne"]
+    assert resolved("probe", *asked).report.paper_figures.projection == "tsne"
+    monkeypatch.setattr(config, "find_spec", lambda _: None)
+    with pytest.raises(ConfigError, match=r"pip install 'taskdepth\[tsne\]'"):
+        resolved("probe", *asked)
 
 
 def test_instantiate_tells_errors_in_one_line() -> None:

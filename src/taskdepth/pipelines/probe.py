@@ -22,6 +22,7 @@ from taskdepth.files import write_json
 from taskdepth.pipelines.bases import Bases
 from taskdepth.pipelines.comparing import Found, compare_all
 from taskdepth.pipelines.extracting import Study, roster
+from taskdepth.pipelines.paper import draw_paper_figures
 from taskdepth.pipelines.probing import probe_rows
 from taskdepth.pipelines.sources import open_source
 from taskdepth.pipelines.streaming import through_memory
@@ -111,7 +112,17 @@ def run(config: ProbeConfig) -> ProbeResult:
         _replace(directory, "weights", rows, undefined)
     if "select" in stages:
         _select(config, study, directory, console)
-    findings = _report(config, directory, console) if "report" in stages else None
+    findings = None
+    if "report" in stages:
+        pictures: dict[str, Path] = {}
+        if config.report.paper_figures.enabled:
+            table_so_far = LayerTable.read(directory / TABLE)
+            pictures, notes = draw_paper_figures(
+                config, specs, study, examples, table_so_far, directory.path
+            )
+            for line in notes:
+                console.print(f"paper figures: {line}")
+        findings = _report(config, directory, console, pictures)
     console.print(f"done in {time.perf_counter() - start_s:.0f} s: {directory.path}")
     return ProbeResult(directory.path, _objective(directory), findings)
 
@@ -221,7 +232,10 @@ def _select(config: ProbeConfig, study: Study, directory: RunDirectory, console:
     console.print(f"adapters belong into blocks {list(selection.blocks)}: {selection.reason}")
 
 
-def _report(config: ProbeConfig, directory: RunDirectory, console: Console) -> Findings:
+def _report(
+    config: ProbeConfig, directory: RunDirectory, console: Console, more: Mapping[str, Path]
+) -> Findings:
+    """Findings, figures, page and log; the pictures in `more` are logged too."""
     table = LayerTable.read(directory / TABLE)
     selection = (
         LayerSelection.read(directory / SELECTION) if (directory / SELECTION).exists() else None
@@ -246,7 +260,7 @@ def _report(config: ProbeConfig, directory: RunDirectory, console: Console) -> F
     ) as wandb_run:
         if wandb_run is not None:
             tracking.log_layers(wandb_run, table)
-            tracking.log_pictures(wandb_run, pictures)
+            tracking.log_pictures(wandb_run, {**pictures, **more})
             files = [directory / name for name in (TABLE, DEPTH_MAPS, SELECTION, "report.html")]
             tracking.log_artifact(
                 wandb_run, "findings", "findings", files, {"lines": list(findings.lines)}

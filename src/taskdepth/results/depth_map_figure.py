@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 
 from taskdepth.files import replacing
 from taskdepth.results.depth_maps import DepthMap, DepthMaps
-from taskdepth.results.figures import (
+from taskdepth.results.drawing import (
     DPI,
     GREY,
     LARGE,

@@ -15,7 +15,7 @@ from plotly.graph_objects import Figure
 from plotly.subplots import make_subplots
 
 from taskdepth.layers import depth_of
-from taskdepth.results.figures import ADAPTED, COLOURS, LONGEST_NAME
+from taskdepth.results.drawing import ADAPTED, COLOURS, LONGEST_NAME
 from taskdepth.results.findings import Placement, Regions, counted, region_names
 from taskdepth.results.layer_grid import (
     COMPARED,
