@@ -1,0 +1,41 @@
+// Similarity by layer with the regions found in it, one chart for each run.
+
+function drawRegions(section) {
+  let drawn = false;
+  contents.runs.forEach((run, index) => {
+    const found = find({run: index, kind: "similarity", name: "debiased_cka"});
+    if (!found.length) return;
+    drawn = true;
+    const layers = union(found.map((grid) => grid.layers));
+    const curves = [];
+    for (const grid of found) {
+      const tasks = grid.tasks.filter((task) => !isAll(task));
+      const over = (part, q) => layers.map((layer) => quantile(tasks.map((task) => part.at(task, layer)), q));
+      const {label, colour} = grid, floor = beside(grid, "debiased_cka_shuffled");
+      curves.push({text: label, colour, marked: true, digits: grid.digits, values: over(grid, 0.5), low: over(grid, 0.25), high: over(grid, 0.75)});
+      if (floor) curves.push({text: `shuffled rows, ${label}`, colour, dash: "2 3", digits: grid.digits, values: over(floor, 0.5)});
+    }
+    const marks = [
+      ...(run.regions.length ? [{text: "region boundary", kind: "boundary"}, {text: "its 95% interval", kind: "interval"}] : []),
+      ...(run.adapted.length ? [{text: "blocks to adapt", kind: "adapted"}] : []),
+    ];
+    const holder = html("div"), [low, high] = rangeOf(curves.flatMap((curve) => curve.values));
+    if (contents.runs.length > 1) section.append(html("h3", {}, run.name));
+    const tasks = union(found.map((grid) => grid.tasks)).filter((task) => !isAll(task));
+    const caption = html("figcaption", {}, html("span", {}, `${found[0].title}, ${counted(tasks.length, "task")}, ${nOf(found[0], tasks)}. ${run.said}`));
+    section.append(legend([...curves, ...marks]), html("figure", {}, caption, holder));
+    const spec = {
+      layers, lines: curves, range: [Math.min(low, 0) - 0.06 * (high - low), high + 0.08 * (high - low)], heightPx: 330,
+      intervals: run.intervals, ends: run.regions.slice(0, -1).map((region) => region.last), adapted: run.adapted,
+      names: run.regions.map(({name, first, last}) => ({text: name, from: first, to: last})),
+      alt: `Median similarity by layer. ${run.said}`,
+      describe: (layer) => {
+        const region = run.regions.find(({first, last}) => first <= layer && layer <= last);
+        const values = curves.map(({text, values: of, digits}) => `${text}: ${show(of[layers.indexOf(layer)], digits)}`);
+        return [`layer ${layer}${region ? `, ${region.name}` : ""}${run.adapted.includes(layer) ? ", adapted" : ""}`, ...values];
+      },
+    };
+    whenSized(holder, (width) => panel(holder, width, spec));
+  });
+  return drawn;
+}
