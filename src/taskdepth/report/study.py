@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from taskdepth.errors import ResultsError
+from taskdepth.results.depth_maps import DepthMaps
 from taskdepth.results.findings import Findings, summarise
 from taskdepth.results.table import LayerTable
+from taskdepth.results.task_maps import TaskMaps
 from taskdepth.selection.placement import LayerSelection
 from taskdepth.selection.regions import Regions, detect_regions
 from taskdepth.selection.signals import layer_signals
 
 TABLE = "layers.parquet"
 SELECTION = "selection.yaml"
+DEPTH_MAPS = "depth_maps.parquet"
+TASK_MAPS = "task_maps.safetensors"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,6 +39,8 @@ class Study:
     selection: LayerSelection | None = None
     provenance: Mapping[str, object] | None = None
     undefined: tuple[tuple[str, str], ...] = ()
+    depth_maps: DepthMaps = field(default_factory=DepthMaps)
+    task_maps: TaskMaps | None = None
 
 
 def read_studies(folders: Sequence[Path]) -> tuple[Study, ...]:
@@ -54,9 +60,8 @@ def read_study(folder: Path, name: str) -> Study:
         ResultsError: the folder has no layer table, or a file in it cannot be read.
     """
     table = LayerTable.read(folder / TABLE)
-    selection = (
-        LayerSelection.read(folder / SELECTION) if (folder / SELECTION).is_file() else None
-    )
+    there = {name for name in (SELECTION, DEPTH_MAPS, TASK_MAPS) if (folder / name).is_file()}
+    selection = LayerSelection.read(folder / SELECTION) if SELECTION in there else None
     regions = find_regions(table) if selection is None else selection.regions
     undefined = _read_json(folder / "undefined.json") or {}
     return Study(
@@ -68,6 +73,8 @@ def read_study(folder: Path, name: str) -> Study:
         selection=selection,
         provenance=_read_json(folder / "provenance.json"),
         undefined=tuple((what, why) for pairs in undefined.values() for what, why in pairs),
+        depth_maps=DepthMaps.read(folder / DEPTH_MAPS) if DEPTH_MAPS in there else DepthMaps(),
+        task_maps=TaskMaps.read(folder / TASK_MAPS) if TASK_MAPS in there else None,
     )
 
 

@@ -6,7 +6,7 @@ function drawBoxes(section) {
   const state = {quantity: offered[0][0]};
   const controls = html("div", {class: "controls"}), keys = html("div"), all = html("div"), panels = html("div", {class: "panels"});
   const build = () => {
-    const found = grids.filter((grid) => grid.quantity === state.quantity && !grid.tasks.every(isAll));
+    const found = ofTasks(state.quantity);
     const tasks = union(found.map((grid) => grid.tasks)).filter((task) => !isAll(task));
     const layers = union(found.map((grid) => grid.layers));
     const range = rangeOf(tasks.flatMap((task) => found.flatMap((grid) => layers.map((layer) => grid.at(task, layer)))));
@@ -14,10 +14,10 @@ function drawBoxes(section) {
     const figures = [["all tasks", tasks], ...clustersOf(tasks)].map(([name, of]) => {
       const holder = html("div");
       const ns = nOf(found[0], of);
-      const figure = html("figure", {}, html("figcaption", {}, name, html("span", {}, ` (${counted(of.length, "task")}, ${ns})`)), holder);
+      const figure = html("figure", {}, caption(name, `${counted(of.length, "task")}, ${ns}`), holder);
       const boxes = found.map((grid) => ({colour: grid.colour, at: (layer) => of.map((task) => grid.at(task, layer))}));
       const spec = {
-        layers, range, boxes, heightPx: name === "all tasks" && of === tasks ? 240 : 180,
+        layers, range, boxes, heightPx: of === tasks ? 240 : 180,
         alt: `Box plots of ${found[0].title} by layer: ${name}, ${counted(of.length, "task")}`,
         describe: (layer) => [`${name}, layer ${layer}`, ...found.map((grid) => describeBox(grid, of, layer))],
       };

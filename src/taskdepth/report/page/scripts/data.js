@@ -67,10 +67,14 @@ function beside(grid, name, target = grid.target) {
   return find({run, kind, role, model, reference, target, name})[0];
 }
 
+/** The grids of a quantity that are about single tasks. */
+function ofTasks(quantity) {
+  return grids.filter((grid) => grid.quantity === quantity && !grid.tasks.every(isAll));
+}
+
 /** Pairs of quantity and its title, those about single tasks only; the default measure comes first. */
-function quantities(keep = () => true) {
-  const titles = new Map();
-  for (const grid of grids) if (!grid.tasks.every(isAll) && keep(grid)) titles.set(grid.quantity, grid.title);
+function quantities() {
+  const titles = new Map(grids.filter((grid) => !grid.tasks.every(isAll)).map((grid) => [grid.quantity, grid.title]));
   const first = ["similarity||debiased_cka", "similarity||linear_cka", "probe|label|accuracy", "probe|label|selectivity"];
   const place = ([quantity]) => (first.includes(quantity) ? first.indexOf(quantity) : first.length);
   return [...titles].sort((a, b) => place(a) - place(b));

@@ -1,56 +1,79 @@
-// A grid of coloured cells: tasks by layers, depths by depths, tasks by tasks.
+// Grids of coloured cells: tasks by layers, depths by depths, tasks by tasks.
 
+const ROW_PX = 15, GROUP_PX = 20, BETWEEN_PX = 18;
 let hatches = 0;
 
 /**
- * Draw into `holder`; the result repaints the cells.
+ * Draw `sheets` side by side into `holder`, over the same rows; the result repaints the cells of each.
  *
- * `rows` holds {label} for a row of cells and {group} for a line that bears a name; `columns` the labels of the
- * columns. `value(i, j)` is a cell's number, where i counts rows of cells; `describe(i, j)` the lines of its tooltip.
+ * `rows` holds {label} for a row of cells and {group} for a line that bears a name. A sheet has a `title`, the labels
+ * of its `columns`, a number `value(i, j)` and the lines of a tooltip `describe(i, j)`, where i counts rows of cells;
  * `ends` are numbers of columns after which a dashed line stands, `above` the names {text, from, to} between them.
- * `bands` {text, from, to} part rows and columns of a square matrix alike.
+ * `bands` {text, from, to} part the rows and columns of a square sheet alike.
  */
-function matrix(holder, widthPx, spec) {
-  const {rows, columns, value, scale, describe, alt, columnsAre, ends = [], above = [], bands = [], square} = spec;
-  const names = [...rows.map((row) => row.label ?? ""), ...bands.map((band) => band.text)];
-  const left = Math.min(200, Math.round(widthPx * 0.36), Math.max(...names.map((name) => name.length)) * 6.1 + 12);
-  const cell = Math.min((widthPx - left - 4) / columns.length, square ? 16 : 40);
-  const rowHeight = square ? cell : 15, gap = cell > 9 ? 1 : 0.3;
-  const top = above.length ? 18 : 4;
-  let bottom = top;
-  const cells = [], groups = [];
-  for (const row of rows) {
-    (row.group === undefined ? cells : groups).push({...row, y: bottom});
-    bottom += row.group === undefined ? rowHeight : 20;
-  }
-  const right = left + cell * columns.length, width = Math.max(right + 4, 60), height = bottom + 34;
-  const place = {left, right, top, bottom, cell, rowHeight, cells};
-
+function matrix(holder, widthPx, {rows, sheets, scale, alt, columnsAre, bands = [], square = false}) {
+  const place = layOut(widthPx, rows, sheets, bands, square);
+  const {width, height, cells, groups, left, cell, rowHeight} = place;
   const view = {viewBox: `0 0 ${width} ${height}`, width, height};
   const drawing = svg("svg", {...view, role: "img", tabindex: 0, "aria-label": alt});
   const hatch = `hatch${hatches++}`;
   drawing.append(hatchPattern(hatch));
-  for (const {group, y} of groups) drawing.append(svg("text", {x: 0, y: y + 15, class: "group"}, cut(group, widthPx - 8)));
   const labelled = rowHeight >= 10 || !bands.length;
   const asides = labelled ? cells.map(({label, y}) => [label, y + rowHeight / 2])
-    : bands.map(({text, from, to}) => [text, top + ((from + to) / 2) * cell]);
+    : bands.map(({text, from, to}) => [text, place.top + ((from + to) / 2) * cell]);
   for (const [text, y] of asides) {
     const at = {x: left - 5, y: y + 4, "text-anchor": "end"};
-    drawing.append(svg("text", at, cut(text ?? "", left - 6), svg("title", {}, text ?? "")));
+    drawing.append(svg("text", at, cut(text, left - 6), svg("title", {}, text)));
   }
-  const rects = cells.map(({y}) => columns.map((_, j) =>
-    svg("rect", {x: left + j * cell, y, width: cell - gap, height: Math.max(rowHeight - gap, 1)})));
-  drawing.append(...rects.flat());
-  const paint = (number, colours) => rects.forEach((row, i) => row.forEach((rect, j) => {
+  const gap = cell > 9 ? 1 : 0.3;
+  const rects = sheets.map(({columns}, s) => cells.map(({y}) => columns.map((_, j) => {
+    const size = {width: cell - gap, height: Math.max(rowHeight - gap, 1)};
+    return svg("rect", {x: place.starts[s] + j * cell, y, ...size});
+  })));
+  drawing.append(...rects.flat(2));
+  const paint = (s, number, colours) => rects[s].forEach((row, i) => row.forEach((rect, j) => {
     const shown = number(i, j);
     rect.style.fill = Number.isNaN(shown) ? `url(#${hatch})` : colours.at(shown);
   }));
-  paint(value, scale);
-  addLines(drawing, place, ends, above, bands);
-  addColumnNames(drawing, place, columns, columnsAre);
-  addCursor(drawing, place, columns.length, describe);
-  holder.replaceChildren(drawing);
+  sheets.forEach((sheet, s) => {
+    paint(s, sheet.value, scale);
+    addLines(drawing, place, s, sheet, bands);
+    addColumnNames(drawing, place, s, sheet.columns, columnsAre);
+  });
+  for (const {group, y} of groups) drawing.append(svg("text", {x: 0, y: y + 15, class: "group"}, cut(group, widthPx - 8)));
+  addCursor(drawing, place, sheets);
+  holder.append(drawing);
   return {paint};
+}
+
+/** Where everything goes. */
+function layOut(widthPx, rows, sheets, bands, square) {
+  const names = [...rows.map((row) => row.label ?? ""), ...bands.map((band) => band.text)];
+  const left = Math.min(200, Math.round(widthPx * 0.36), Math.max(...names.map((name) => name.length)) * 6.1 + 12);
+  const nColumns = sheets.reduce((sum, sheet) => sum + sheet.columns.length, 0);
+  const room = widthPx - left - 4 - BETWEEN_PX * (sheets.length - 1);
+  const cell = Math.min(room / nColumns, square ? 16 : 44), rowHeight = square ? cell : ROW_PX;
+  const titled = sheets.some((sheet) => sheet.title) ? 17 : 0;
+  const top = titled + (sheets.some((sheet) => sheet.above) ? 16 : 4);
+  let bottom = top;
+  const cells = [], groups = [];
+  for (const row of rows) {
+    (row.group === undefined ? cells : groups).push({...row, y: bottom});
+    bottom += row.group === undefined ? rowHeight : GROUP_PX;
+  }
+  const starts = [];
+  let right = left - BETWEEN_PX;
+  for (const {columns} of sheets) {
+    starts.push(right + BETWEEN_PX);
+    right += BETWEEN_PX + columns.length * cell;
+  }
+  const size = {width: Math.max(right + 4, 60), height: bottom + 34};
+  return {...size, left, top, bottom, titled, starts, cell, rowHeight, cells, groups};
+}
+
+/** How many sheets of so many columns stand side by side with cells that can still be pointed at. */
+function sheetsThatFit(widthPx, nColumns) {
+  return Math.max(1, Math.floor((widthPx - 200 + BETWEEN_PX) / (nColumns * 8.5 + BETWEEN_PX)));
 }
 
 function hatchPattern(id) {
@@ -59,40 +82,44 @@ function hatchPattern(id) {
     svg("rect", {width: 5, height: 5, class: "nothing"}), svg("path", {d: "M0 0V5", class: "hatch"})));
 }
 
-function addLines(drawing, {left, right, top, bottom, cell}, ends, above, bands) {
+function addLines(drawing, {starts, top, bottom, cell, titled}, s, {title, columns, ends = [], above = []}, bands) {
+  const start = starts[s], end = start + columns.length * cell;
+  if (title) drawing.append(svg("text", {x: start, y: 12, class: "group"}, cut(title, end - start + BETWEEN_PX)));
   for (const {text, from, to} of above) {
-    const room = (to - from) * cell, x = left + ((from + to) / 2) * cell;
-    if (room > 24) drawing.append(svg("text", {x, y: 12, "text-anchor": "middle", class: "faint"}, cut(text, room)));
+    const room = (to - from) * cell, x = start + ((from + to) / 2) * cell;
+    if (room > 24) drawing.append(svg("text", {x, y: titled + 11, "text-anchor": "middle", class: "faint"}, cut(text, room)));
   }
-  for (const end of ends) {
-    const d = `M${left + end * cell - 0.5} ${top}V${bottom}`;
+  for (const after of ends) {
+    const d = `M${start + after * cell - 0.5} ${top}V${bottom}`;
     drawing.append(svg("path", {d, class: "halo"}), svg("path", {d, class: "boundary"}));
   }
   for (const {from} of bands.slice(1)) {
     const at = from * cell - 0.3;
-    drawing.append(svg("path", {d: `M${left} ${top + at}H${right}M${left + at} ${top}V${bottom}`, class: "parting"}));
+    drawing.append(svg("path", {d: `M${start} ${top + at}H${end}M${start + at} ${top}V${bottom}`, class: "parting"}));
   }
 }
 
-function addColumnNames(drawing, {left, cell, bottom, right}, columns, columnsAre) {
-  const shown = columns.every(Number.isInteger) ? labelledLayers(columns, cell) : [];
+function addColumnNames(drawing, {starts, cell, bottom}, s, columns, columnsAre) {
+  const start = starts[s], shown = columns.every(Number.isInteger) ? labelledLayers(columns, cell) : [];
   for (const name of shown) {
-    const x = left + (columns.indexOf(name) + 0.5) * cell;
+    const x = start + (columns.indexOf(name) + 0.5) * cell;
     drawing.append(svg("text", {x, y: bottom + 13, "text-anchor": "middle", class: "faint"}, name));
   }
-  const middle = {x: (left + right) / 2, y: bottom + (shown.length ? 28 : 15), "text-anchor": "middle", class: "faint"};
-  drawing.append(svg("text", middle, cut(columnsAre, right - left + 40)));
+  const x = start + (columns.length * cell) / 2, y = bottom + (shown.length ? 28 : 15);
+  drawing.append(svg("text", {x, y, "text-anchor": "middle", class: "faint"}, cut(columnsAre, columns.length * cell + 40)));
 }
 
 /** The cell that the pointer is over, or that the arrow keys have moved to, is framed and told. */
-function addCursor(drawing, {left, cell, rowHeight, cells}, nColumns, describe) {
+function addCursor(drawing, {starts, cell, rowHeight, cells}, sheets) {
   const frame = svg("rect", {class: "cursor", width: cell, height: rowHeight, visibility: "hidden"});
   drawing.append(frame);
+  // the columns of all sheets, from left to right
+  const columns = sheets.flatMap((sheet, s) => sheet.columns.map((_, j) => ({sheet, j, x: starts[s] + j * cell})));
   let at = null;
-  const mark = (i, j) => {
-    at = [i, j];
-    fill(frame, {x: left + j * cell - 0.5, y: cells[i].y - 0.5, visibility: "visible"}, []);
-    return describe(i, j);
+  const mark = (i, c) => {
+    at = [i, c];
+    fill(frame, {x: columns[c].x - 0.5, y: cells[i].y - 0.5, visibility: "visible"}, []);
+    return columns[c].sheet.describe(i, columns[c].j);
   };
   const hide = () => {
     at = null;
@@ -101,18 +128,19 @@ function addCursor(drawing, {left, cell, rowHeight, cells}, nColumns, describe) 
   };
   const point = (event) => {
     const [x, y] = pointIn(drawing, event);
-    const i = cells.findIndex((row) => y >= row.y && y < row.y + rowHeight), j = Math.floor((x - left) / cell);
-    if (i < 0 || j < 0 || j >= nColumns) hide();
-    else tooltip.show(mark(i, j), event.clientX, event.clientY);
+    const i = cells.findIndex((row) => y >= row.y && y < row.y + rowHeight);
+    const c = columns.findIndex((column) => x >= column.x && x < column.x + cell);
+    if (i < 0 || c < 0) hide();
+    else tooltip.show(mark(i, c), event.clientX, event.clientY);
   };
   const moves = {ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1]};
   const press = (event) => {
     if (event.key === "Escape") hide();
     if (!(event.key in moves) || !cells.length) return;
     event.preventDefault();
-    const [down, right] = at ? moves[event.key] : [0, 0], [i, j] = at ?? [0, 0];
+    const [down, right] = at ? moves[event.key] : [0, 0], [i, c] = at ?? [0, 0];
     const clamp = (number, length) => Math.min(length - 1, Math.max(0, number));
-    const lines = mark(clamp(i + down, cells.length), clamp(j + right, nColumns));
+    const lines = mark(clamp(i + down, cells.length), clamp(c + right, columns.length));
     const box = frame.getBoundingClientRect();
     tooltip.show(lines, box.right, box.bottom);
     readOut(lines);

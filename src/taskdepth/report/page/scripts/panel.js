@@ -20,7 +20,7 @@ function markerPath(number, x, y, r) {
  * Draw into `holder` a chart of `layers` on x.
  *
  * `lines`: {values, low, high, colour, dash, marked} with one number a layer, NaN where undefined. `boxes`: {colour,
- * at(layer)} with all values at a layer. `intervals` and `ends`: grey spans and dashed lines between layers.
+ * at(layer)} with all values at a layer. `ends`: dashed lines after layers, `intervals` their 95 % intervals.
  * `adapted`: layers marked below. `describe(layer)` gives the lines of the tooltip.
  */
 function panel(holder, widthPx, spec) {
@@ -33,14 +33,15 @@ function panel(holder, widthPx, spec) {
   const axes = {x, y, pitch, bottom: MARGIN.top + inner.height, right: widthPx - MARGIN.right};
   const view = {viewBox: `0 0 ${widthPx} ${heightPx}`, width: widthPx, height: heightPx};
   const drawing = svg("svg", {...view, role: "img", tabindex: 0, "aria-label": alt});
-  for (const [low, high] of intervals) {
-    const span = {x: x(low + 0.5), width: x(high + 0.5) - x(low + 0.5), y: MARGIN.top, height: inner.height};
-    drawing.append(svg("rect", {...span, class: "interval"}));
-  }
   addAxes(drawing, axes, layers, range);
   for (const line of lines) addLine(drawing, axes, layers, line);
   boxes.forEach((box, place) => addBoxes(drawing, axes, layers, box, place, boxes.length));
   for (const end of ends) drawing.append(svg("path", {d: `M${x(end + 0.5)} ${MARGIN.top}V${axes.bottom}`, class: "boundary"}));
+  intervals.forEach(([low, high], row) => {
+    const at = MARGIN.top + 24 + 12 * row; // they may overlap: one below the other
+    const d = `M${x(low + 0.5)} ${at - 4}v8m0 -4H${x(high + 0.5)}m0 -4v8`;
+    drawing.append(svg("path", {d, class: "halo"}), svg("path", {d, class: "interval"}));
+  });
   for (const {text, from, to} of names) {
     const room = (to - from + 1) * pitch;
     const at = {x: (x(from) + x(to)) / 2, y: MARGIN.top + 11, "text-anchor": "middle", class: "faint"};
@@ -150,7 +151,8 @@ function addHair(drawing, {x, bottom, pitch}, layers, describe) {
 function legend(items) {
   const sample = ({colour, dash, marked, kind}) => {
     const drawing = svg("svg", {viewBox: "0 0 28 12", width: 28, height: 12, "aria-hidden": "true"});
-    if (kind === "boundary") drawing.append(svg("path", {d: "M0 6H28", class: "boundary"}));
+    if (kind === "boundary") drawing.append(svg("path", {d: "M14 0V12", class: "boundary"}));
+    else if (kind === "interval") drawing.append(svg("path", {d: "M3 2v8m0 -4H25m0 -4v8", class: "interval"}));
     else if (kind) drawing.append(svg("rect", {x: 8, y: 1, width: 12, height: 10, class: kind}));
     else {
       const stroke = colour === null ? "var(--soft)" : colourOf(colour);
@@ -161,6 +163,10 @@ function legend(items) {
     return drawing;
   };
   return html("ul", {class: "legend"}, ...items.map((item) => html("li", {}, sample(item), item.text)));
+}
+
+function caption(name, said) {
+  return html("figcaption", {}, name, html("span", {}, ` (${said})`));
 }
 
 /** [0, 1] where that holds all numbers; else what does, a little wider. */

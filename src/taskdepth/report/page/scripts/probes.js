@@ -72,12 +72,12 @@ function drawProbePanels(panels, keys, found, groups, view) {
   const range = rangeOf(pooled);
   const figures = groups.map(([name, tasks]) => {
     const holder = html("div");
-    const about = tasks.every(isAll) ? ` (all tasks together, ${nOf(found[0], tasks)})` : ` (${counted(tasks.length, "task")}, ${nOf(found[0], tasks)})`;
-    const caption = html("figcaption", {}, tasks.every(isAll) ? "" : name, html("span", {}, about));
+    const whole = tasks.every(isAll);
+    const said = `${whole ? "all tasks together" : counted(tasks.length, "task")}, ${nOf(found[0], tasks)}`;
     const lines = curves.map((curve) => probeLine(curve, tasks, layers));
     const describe = (layer) => [`${name}, layer ${layer}`, ...curves.map((curve, i) => describeCurve(curve, lines[i], tasks, layer, layers))];
     const spec = {layers, range, lines, describe, heightPx: groups.length === 1 ? 280 : 190, alt: `Probe ${view} by layer: ${name}`};
-    return {figure: html("figure", {}, caption, holder), holder, draw: (width) => panel(holder, width, spec)};
+    return {figure: html("figure", {}, caption(whole ? "" : name, said), holder), holder, draw: (width) => panel(holder, width, spec)};
   });
   panels.replaceChildren(...figures.map(({figure}) => figure));
   for (const {holder, draw} of figures) whenSized(holder, draw);

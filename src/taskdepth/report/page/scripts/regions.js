@@ -19,13 +19,13 @@ function drawRegions(section) {
       ...(run.regions.length ? [{text: "region boundary", kind: "boundary"}, {text: "its 95% interval", kind: "interval"}] : []),
       ...(run.adapted.length ? [{text: "blocks to adapt", kind: "adapted"}] : []),
     ];
-    const holder = html("div"), [low, high] = rangeOf(curves.flatMap((curve) => curve.values));
+    const holder = html("div"), [lowest, highest] = rangeOf(curves.flatMap(({values, low, high}) => [values, low ?? [], high ?? []].flat()));
     if (contents.runs.length > 1) section.append(html("h3", {}, run.name));
     const tasks = union(found.map((grid) => grid.tasks)).filter((task) => !isAll(task));
-    const caption = html("figcaption", {}, html("span", {}, `${found[0].title}, ${counted(tasks.length, "task")}, ${nOf(found[0], tasks)}. ${run.said}`));
-    section.append(legend([...curves, ...marks]), html("figure", {}, caption, holder));
+    const said = `${counted(tasks.length, "task")}, ${nOf(found[0], tasks)}`;
+    section.append(html("p", {}, run.said), legend([...curves, ...marks]), html("figure", {}, caption(found[0].title, said), holder));
     const spec = {
-      layers, lines: curves, range: [Math.min(low, 0) - 0.06 * (high - low), high + 0.08 * (high - low)], heightPx: 330,
+      layers, lines: curves, range: [lowest - 0.06 * (highest - lowest), highest + 0.2 * (highest - lowest)], heightPx: 340,
       intervals: run.intervals, ends: run.regions.slice(0, -1).map((region) => region.last), adapted: run.adapted,
       names: run.regions.map(({name, first, last}) => ({text: name, from: first, to: last})),
       alt: `Median similarity by layer. ${run.said}`,

@@ -25,16 +25,24 @@ function colourScale(low, high, difference = false) {
   return {low, high, at};
 }
 
-/** A bar of the colours with the numbers at its ends, and what hatched means. */
-function scaleBar(scale, words, digits) {
-  const n = 48, width = 200;
+/** [0, 1] where that holds all numbers, or nearly: an unbiased estimate of 0 may lie a little below it. */
+function colourRange(numbers) {
+  const low = quantile(numbers, 0), high = quantile(numbers, 1);
+  if (low >= -0.2 && high <= 1) return [0, 1];
+  return low >= -1 && high <= 1 ? [-1, 1] : [Math.min(0, low), high];
+}
+
+/** A bar of the colours with the numbers at its ends; `ends` are the lowest and highest number that is shown. */
+function scaleBar(scale, words, [lowest, highest]) {
+  const n = 64, width = 200;
   const bar = svg("svg", {viewBox: `0 0 ${width} 12`, width, height: 12, "aria-hidden": "true"});
   for (let i = 0; i < n; i++) {
-    const value = scale.low + ((i + 0.5) / n) * (scale.high - scale.low);
-    const style = `fill: ${scale.at(value)}`;
+    const style = `fill: ${scale.at(scale.low + ((i + 0.5) / n) * (scale.high - scale.low))}`;
     bar.append(svg("rect", {x: (i * width) / n, y: 0, width: width / n + 0.5, height: 12, style}));
   }
-  return html("div", {class: "scale"}, show(scale.low, digits), bar, show(scale.high, digits), html("span", {}, words));
+  const said = (value) => String(Number(value.toPrecision(3))).replace("-", "−");
+  const low = (lowest < scale.low ? "≤ " : "") + said(scale.low), high = (highest > scale.high ? "≥ " : "") + said(scale.high);
+  return html("div", {class: "scale"}, low, bar, high, html("span", {}, words));
 }
 
 /** Round numbers that divide low … high into four parts or so. */
