@@ -15,7 +15,7 @@ import torch
 from taskdepth.results.depth_maps import DepthMap, DepthMaps
 from taskdepth.results.table import LayerTable, Row
 from taskdepth.results.task_maps import TaskMaps
-from taskdepth.selection.placement import select
+from taskdepth.selection import select
 from taskdepth.selection.regions import Regions
 
 ROLES = ("pretrained", "experimental")
@@ -53,13 +53,15 @@ def layer_table(
             for i, (task, cluster) in enumerate(tasks.items()):
                 model = f"ceiling-{task}" if role == "ceiling" else role
                 noise = rng.normal(0, 0.03)
-                at = Row(model, role, task, cluster, depth, "similarity", "", 0.0, 200 + i, seed=seed)
+                at = Row(
+                    model, role, task, cluster, depth, "similarity", "", 0.0, 200 + i, seed=seed
+                )
                 drop = 0.6 - 0.1 * COMPARED.index(role) + 0.02 * (i % 4)
                 similar = 0.95 - drop / (1 + math.exp(-14 * (x - 0.5))) + noise
                 for pooling in poolings:
                     for k, measure in enumerate(measures):
                         of = replace(at, reference="control")
-                        add(of, measure + pooling, similar - 0.02 * k, 0.04)
+                        add(of, measure + pooling, min(similar - 0.02 * k, 1.0), 0.04)
                         add(of, f"{measure}_shuffled{pooling}", noise / 3)
                 add(replace(at, kind="geometry"), "participation_ratio", 3 + 20 * x + 10 * noise)
                 if role in ROLES and i % 3:

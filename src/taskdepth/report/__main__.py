@@ -1,43 +1,20 @@
-"""Make reports of finished runs of probe.py: `python -m taskdepth.report html RUN [RUN ...]`."""
+"""Make reports of finished runs: `python -m taskdepth.report html RUN [RUN ...]`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
-
-from rich.console import Console
 
 from taskdepth.errors import TaskdepthError
-from taskdepth.report.page import write_page
-from taskdepth.report.study import read_studies
-
-COMPARED = "comparison.html"
-
-
-def html(arguments: argparse.Namespace) -> None:
-    """One page about one run, or about several side by side."""
-    runs: list[Path] = arguments.runs
-    name = "report.html" if len(runs) == 1 else COMPARED
-    out: Path = arguments.out or (runs[0] if len(runs) == 1 else Path()) / name
-    write_page(out, read_studies(runs), arguments.title)
-    size_mb = out.stat().st_size / 1e6
-    Console(highlight=False).print(f"report: {out} ({size_mb:.1f} MB)", soft_wrap=True)
+from taskdepth.report import html_report
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m taskdepth.report", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="html")
-    page = commands.add_parser("html", help="one self-contained page, of one run or of several")
-    page.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a probe.py run")
-    page.add_argument(
-        "--out",
-        type=Path,
-        metavar="FILE",
-        help=f"where to write it (RUN/report.html; for several runs ./{COMPARED})",
-    )
-    page.add_argument("--title", default="At what depth the tasks live")
-    page.set_defaults(command=html)
+    of_html = commands.add_parser("html", help="one self-contained page, of one run or of several")
+    html_report.add_arguments(of_html)
+    of_html.set_defaults(command=html_report.main)
     arguments = parser.parse_args()
     try:
         arguments.command(arguments)

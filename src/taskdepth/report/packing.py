@@ -12,8 +12,8 @@ UNDEFINED = 2**16 - 1  # the code of NaN
 STEPS = UNDEFINED - 1
 
 
-def packed(values: Float[np.ndarray, "..."]) -> dict[str, Any]:
-    """`values` in equal steps between the smallest and the largest; `scripts/data.js` reads it.
+def packed(values: Float[np.ndarray, "*shape"]) -> dict[str, Any]:
+    """`values` in equal steps between the smallest and the largest; `page/scripts/data.js` reads it.
 
     The error is at most half of `step`, which is the range / 65,534: below the third decimal of
     anything in [-1, 1].

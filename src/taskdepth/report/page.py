@@ -20,16 +20,21 @@ from taskdepth.files import write_text
 from taskdepth.report.caveats import caveats, flatten
 from taskdepth.report.contents import contents
 from taskdepth.report.placing import lora_snippet, reuse_command, reuse_python, strip
+from taskdepth.report.side_by_side import side_by_side
 from taskdepth.report.study import Study
 from taskdepth.report.task_lines import task_lines
 
 # in the order in which they build on one another
 SCRIPTS = (
-    "elements data scales matrix panel task_heatmap boxes probes regions maps tables main".split()
+    *("elements", "data", "scales", "matrix", "panel"),
+    *("task_heatmap", "boxes", "probes", "regions", "maps", "tables", "main"),
 )
 
 
-def write_page(path: Path, studies: Sequence[Study], title: str) -> None:
+TITLE = "At what depth the tasks live"
+
+
+def write_page(path: Path, studies: Sequence[Study], title: str = TITLE) -> None:
     """Write the page about `studies` to `path`, in one step."""
     environment = Environment(
         loader=PackageLoader("taskdepth.report", "page"),
@@ -45,6 +50,7 @@ def write_page(path: Path, studies: Sequence[Study], title: str) -> None:
         contents=_json(contents(studies)),
         style=_own("page.css"),
         scripts=[_own(f"scripts/{name}.js") for name in SCRIPTS],
+        side_by_side=side_by_side,
         strip=strip,
         lora_snippet=lora_snippet,
         reuse_command=reuse_command,

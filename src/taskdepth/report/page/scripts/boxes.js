@@ -23,6 +23,8 @@ function drawBoxes(section) {
       };
       return {figure, holder, draw: (width) => panel(holder, width, spec)};
     });
+    // as wide as the boxes of all models need to be told apart
+    panels.style.setProperty("--panel", `${Math.max(330, MARGIN.left + 5 * layers.length * found.length)}px`);
     all.replaceChildren(figures[0].figure);
     panels.replaceChildren(...figures.slice(1).map(({figure}) => figure));
     for (const {holder, draw} of figures) whenSized(holder, draw);

@@ -86,7 +86,7 @@ function drawTaskMaps(section) {
       `${names[i]} and ${names[j]}`, `clusters ${contents.tasks[map.tasks[i]].cluster} and ${contents.tasks[map.tasks[j]].cluster}`,
       `${told.textContent}: ${Number.isNaN(value(i, j)) ? "undefined" : show(value(i, j), decimals(map.values))}`, `n = ${map.n} of each task`,
     ];
-    painted = matrix(holder, Math.min(width, 1000), {
+    painted = matrix(holder, Math.min(width, 1100), {
       rows: names.map((label) => ({label})), sheets: [{columns: names, value, describe}], scale, square: true,
       bands: bandsOf(map.tasks), columnsAre: "tasks, in the order of the rows",
       alt: `Task by task map of ${map.title}, ${map.label}, ${counted(names.length, "task")}`,

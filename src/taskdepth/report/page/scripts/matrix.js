@@ -13,18 +13,12 @@ let hatches = 0;
  */
 function matrix(holder, widthPx, {rows, sheets, scale, alt, columnsAre, bands = [], square = false}) {
   const place = layOut(widthPx, rows, sheets, bands, square);
-  const {width, height, cells, groups, left, cell, rowHeight} = place;
+  const {width, height, cells, groups, cell, rowHeight} = place;
   const view = {viewBox: `0 0 ${width} ${height}`, width, height};
   const drawing = svg("svg", {...view, role: "img", tabindex: 0, "aria-label": alt});
   const hatch = `hatch${hatches++}`;
   drawing.append(hatchPattern(hatch));
-  const labelled = rowHeight >= 10 || !bands.length;
-  const asides = labelled ? cells.map(({label, y}) => [label, y + rowHeight / 2])
-    : bands.map(({text, from, to}) => [text, place.top + ((from + to) / 2) * cell]);
-  for (const [text, y] of asides) {
-    const at = {x: left - 5, y: y + 4, "text-anchor": "end"};
-    drawing.append(svg("text", at, cut(text, left - 6), svg("title", {}, text)));
-  }
+  addRowNames(drawing, place, bands);
   const gap = cell > 9 ? 1 : 0.3;
   const rects = sheets.map(({columns}, s) => cells.map(({y}) => columns.map((_, j) => {
     const size = {width: cell - gap, height: Math.max(rowHeight - gap, 1)};
@@ -48,11 +42,13 @@ function matrix(holder, widthPx, {rows, sheets, scale, alt, columnsAre, bands = 
 
 /** Where everything goes. */
 function layOut(widthPx, rows, sheets, bands, square) {
-  const names = [...rows.map((row) => row.label ?? ""), ...bands.map((band) => band.text)];
+  const names = [...rows, ...(widthPx > 700 ? [] : bands)].map(({label, text}) => label ?? text ?? "");
   const left = Math.min(200, Math.round(widthPx * 0.36), Math.max(...names.map((name) => name.length)) * 6.1 + 12);
   const nColumns = sheets.reduce((sum, sheet) => sum + sheet.columns.length, 0);
-  const room = widthPx - left - 4 - BETWEEN_PX * (sheets.length - 1);
-  const cell = Math.min(room / nColumns, square ? 16 : 44), rowHeight = square ? cell : ROW_PX;
+  // names of bands stand at the right, where the screen is wide
+  const aside = bands.length && widthPx > 700 ? Math.min(210, Math.max(...bands.map((band) => band.text.length)) * 6.1 + 12) : 0;
+  const room = widthPx - left - aside - 4 - BETWEEN_PX * (sheets.length - 1);
+  const cell = Math.min(room / nColumns, square ? Math.min(32, Math.max(16, 320 / nColumns)) : 44), rowHeight = square ? cell : ROW_PX;
   const titled = sheets.some((sheet) => sheet.title) ? 17 : 0;
   const top = titled + (sheets.some((sheet) => sheet.above) ? 16 : 4);
   let bottom = top;
@@ -67,13 +63,31 @@ function layOut(widthPx, rows, sheets, bands, square) {
     starts.push(right + BETWEEN_PX);
     right += BETWEEN_PX + columns.length * cell;
   }
-  const size = {width: Math.max(right + 4, 60), height: bottom + 34};
-  return {...size, left, top, bottom, titled, starts, cell, rowHeight, cells, groups};
+  const size = {width: Math.max(right + aside + 4, 60), height: bottom + 34};
+  return {...size, left, right, aside, top, bottom, titled, starts, cell, rowHeight, cells, groups};
 }
 
 /** How many sheets of so many columns stand side by side with cells that can still be pointed at. */
 function sheetsThatFit(widthPx, nColumns) {
   return Math.max(1, Math.floor((widthPx - 200 + BETWEEN_PX) / (nColumns * 8.5 + BETWEEN_PX)));
+}
+
+/** Names of rows; where those are too thin, of the bands instead; where there is room, of both. */
+function addRowNames(drawing, {left, right, top, cell, rowHeight, cells, aside}, bands) {
+  const name = (text, x, y, room, anchor) => {
+    const at = {x, y: y + 4, "text-anchor": anchor};
+    drawing.append(svg("text", at, cut(text, room), svg("title", {}, text)));
+  };
+  const every = [1, 2, 4, 8].find((step) => step * rowHeight >= 10) ?? 16;
+  if (every === 1 || !bands.length) {
+    cells.forEach(({label, y}, i) => i % every || name(label, left - 5, y + rowHeight / 2, left - 6, "end"));
+    if (!aside) return;
+  }
+  for (const {text, from, to} of bands) {
+    const y = top + ((from + to) / 2) * cell;
+    if (aside) name(text, right + 6, y, aside - 6, "start");
+    else name(text, left - 5, y, left - 6, "end");
+  }
 }
 
 function hatchPattern(id) {

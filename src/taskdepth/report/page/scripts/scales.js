@@ -58,5 +58,5 @@ function ticks(low, high, wanted = 4) {
 /** The layers that get a label where each has `pitchPx`: 1 and then every 2nd, 5th … */
 function labelledLayers(layers, pitchPx) {
   const every = [1, 2, 4, 5, 10, 20, 50].find((step) => step * pitchPx >= 20) ?? 100;
-  return layers.filter((layer) => layer % every === 0 || (layer === layers[0] && every < 5));
+  return layers.filter((layer) => layer % every === 0 || (layer === layers[0] && (every === 1 || every === 4 || every === 5)));
 }
