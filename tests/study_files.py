@@ -1,10 +1,9 @@
-"""Run folders as probe.py leaves them, of any size, with made-up numbers."""
+"""Runs as probe.py leaves them, of any size, with made-up numbers."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations_with_replacement
 from pathlib import Path
@@ -12,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from taskdepth.report.study import Study
 from taskdepth.results.depth_maps import DepthMap, DepthMaps
+from taskdepth.results.findings import summarise
 from taskdepth.results.table import LayerTable, Row
 from taskdepth.results.task_maps import TaskMaps
 from taskdepth.selection import select
@@ -20,6 +21,8 @@ from taskdepth.selection.regions import Regions
 
 ROLES = ("pretrained", "experimental")
 COMPARED = (*ROLES, "ceiling")  # with the control models
+MEASURES = ("debiased_cka", "linear_cka")
+POOLINGS = ("", "@mean")
 
 
 def task_names(n_tasks: int, n_clusters: int) -> dict[str, str]:
@@ -30,16 +33,12 @@ def task_names(n_tasks: int, n_clusters: int) -> dict[str, str]:
 def layer_table(
     tasks: dict[str, str],
     n_layers: int,
-    *,
-    measures: Sequence[str] = ("debiased_cka", "linear_cka"),
-    poolings: Sequence[str] = ("", "@mean"),
-    seed: int = 0,
 ) -> LayerTable:
     """Rows of every kind that a study of two compared models and a ceiling has.
 
     Similarity falls at half depth, accuracy rises; depth 0 is undefined.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     rows: list[Row] = []
 
     def add(at: Row, name: str, value: float, width: float | None = None) -> None:
@@ -53,13 +52,11 @@ def layer_table(
             for i, (task, cluster) in enumerate(tasks.items()):
                 model = f"ceiling-{task}" if role == "ceiling" else role
                 noise = rng.normal(0, 0.03)
-                at = Row(
-                    model, role, task, cluster, depth, "similarity", "", 0.0, 200 + i, seed=seed
-                )
+                at = Row(model, role, task, cluster, depth, "similarity", "", 0.0, 200 + i, seed=0)
                 drop = 0.6 - 0.1 * COMPARED.index(role) + 0.02 * (i % 4)
                 similar = 0.95 - drop / (1 + math.exp(-14 * (x - 0.5))) + noise
-                for pooling in poolings:
-                    for k, measure in enumerate(measures):
+                for pooling in POOLINGS:
+                    for k, measure in enumerate(MEASURES):
                         of = replace(at, reference="control")
                         add(of, measure + pooling, min(similar - 0.02 * k, 1.0), 0.04)
                         add(of, f"{measure}_shuffled{pooling}", noise / 3)
@@ -67,7 +64,7 @@ def layer_table(
                 if role in ROLES and i % 3:
                     probe = replace(at, kind="probe", target="label", n=60 + i)
                     gain = 0.35 * x * (1 - 0.3 * x) + 0.1 * ROLES.index(role)
-                    for pooling in poolings:
+                    for pooling in POOLINGS:
                         for name, value, width in (
                             ("accuracy", 0.5 + gain + noise, 0.08),
                             ("control_task_accuracy", 0.48 + noise, None),
@@ -89,35 +86,47 @@ def layer_table(
     return LayerTable(rows)
 
 
-def write_run(
-    folder: Path,
-    tasks: dict[str, str],
-    n_layers: int,
-    *,
-    maps: bool = True,
-    of_tasks: bool = False,
-    seed: int = 0,
-    **of_table: Sequence[str],
-) -> Path:
-    """A finished run in `folder`; `maps` adds the maps beside its table, `of_tasks` those of each task."""
-    layer_table(tasks, n_layers, seed=seed, **of_table).write(folder / "layers.parquet")
+def make_study(
+    tasks: dict[str, str], n_layers: int, *, of_tasks: bool = False, name: str = "run"
+) -> Study:
+    """A run with everything that a report can show; `of_tasks`: depth maps of single tasks too."""
+    table = layer_table(tasks, n_layers)
     third = n_layers // 3
     ends = (third, 2 * third)
-    around = tuple((end - 1, end + 1) for end in ends)
+    around = ((third - 1, third), (2 * third - 1, 2 * third + 1))
     regions = Regions(n_layers, 3, True, 0.004, ends, around)
-    select("region", n_layers, "tiny", regions).write(folder / "selection.yaml")
-    undefined = {"similarity": [["debiased_cka, depth 0", "every prompt ends in the same token"]]}
-    (folder / "undefined.json").write_text(json.dumps(undefined))
-    (folder / "provenance.json").write_text(json.dumps({"git": "abc123", "versions": {"a": "1"}}))
-    if maps:
-        depth_maps(tasks, n_layers, of_tasks, seed).write(folder / "depth_maps.parquet")
-        task_maps(tasks, n_layers, seed).write(folder / "task_maps.safetensors")
+    selection = select("region", n_layers, "tiny", regions)
+    return Study(
+        name=name,
+        folder=Path("runs") / name,
+        table=table,
+        findings=summarise(table, regions, selection),
+        regions=regions,
+        selection=selection,
+        provenance={"git": "abc123", "versions": {"torch": "2.13.0"}},
+        undefined=(("debiased_cka, depth 0", "every prompt ends in the same token"),),
+        depth_maps=depth_maps(tasks, n_layers, of_tasks),
+        task_maps=task_maps(tasks, n_layers),
+    )
+
+
+def write_run(folder: Path, study: Study) -> Path:
+    """`study` as the files of a finished run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    study.table.write(folder / "layers.parquet")
+    if study.selection is not None:
+        study.selection.write(folder / "selection.yaml")
+    (folder / "undefined.json").write_text(json.dumps({"similarity": study.undefined}))
+    (folder / "provenance.json").write_text(json.dumps(study.provenance))
+    study.depth_maps.write(folder / "depth_maps.parquet")
+    if study.task_maps is not None:
+        study.task_maps.write(folder / "task_maps.safetensors")
     return folder
 
 
-def depth_maps(tasks: dict[str, str], n_layers: int, of_tasks: bool, seed: int) -> DepthMaps:
+def depth_maps(tasks: dict[str, str], n_layers: int, of_tasks: bool) -> DepthMaps:
     """Similarity that falls with the distance of the depths, for every two models."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     depths = np.arange(n_layers + 1)
     apart = np.abs(depths[:, None] - depths) / n_layers
 
@@ -132,13 +141,15 @@ def depth_maps(tasks: dict[str, str], n_layers: int, of_tasks: bool, seed: int) 
     return DepthMaps(one(*where, name, *pair) for where in of for name in names for pair in pairs)
 
 
-def task_maps(tasks: dict[str, str], n_layers: int, seed: int) -> TaskMaps:
+def task_maps(tasks: dict[str, str], n_layers: int) -> TaskMaps:
     """Tasks of a cluster are alike, the more so the deeper."""
     ordered = sorted(tasks.items(), key=lambda pair: pair[1])
     clusters = [cluster for _, cluster in ordered]
     same = torch.tensor([[a == b for a in clusters] for b in clusters]).double()
     depths = tuple(range(n_layers + 1))
-    noise = torch.rand(len(ROLES), len(depths), *same.shape, generator=torch.manual_seed(seed))
+    noise = torch.rand(
+        len(ROLES), len(depths), *same.shape, generator=torch.Generator().manual_seed(0)
+    )
     depth = torch.arange(len(depths))[:, None, None] / n_layers
     values = 0.2 + 0.6 * same * depth + 0.2 * (noise + noise.mT) / 2
     values[..., range(len(ordered)), range(len(ordered))] = 1.0

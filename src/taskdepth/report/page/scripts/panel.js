@@ -1,6 +1,7 @@
 // A small chart over layers: lines with bands, boxes, boundaries; and its legend.
 
 const MARGIN = {left: 38, right: 8, top: 6, bottom: 34};
+const MOST_BANDS = 3; // of models in one chart: more would hide each other
 const MARKERS = ["circle", "square", "triangle", "diamond"];
 
 const colourOf = (number) => `var(--c${number % 6})`;

@@ -74,7 +74,7 @@ function drawProbePanels(panels, keys, found, groups, view) {
     const holder = html("div");
     const whole = tasks.every(isAll);
     const said = `${whole ? "all tasks together" : counted(tasks.length, "task")}, ${nOf(found[0], tasks)}`;
-    const lines = curves.map((curve) => probeLine(curve, tasks, layers));
+    const lines = curves.map((curve) => probeLine(curve, tasks, layers, found.length <= MOST_BANDS));
     const describe = (layer) => [`${name}, layer ${layer}`, ...curves.map((curve, i) => describeCurve(curve, lines[i], tasks, layer, layers))];
     const spec = {layers, range, lines, describe, heightPx: groups.length === 1 ? 280 : 190, alt: `Probe ${view} by layer: ${name}`};
     return {figure: html("figure", {}, caption(whole ? "" : name, said), holder), holder, draw: (width) => panel(holder, width, spec)};
@@ -83,10 +83,10 @@ function drawProbePanels(panels, keys, found, groups, view) {
   for (const {holder, draw} of figures) whenSized(holder, draw);
 }
 
-function probeLine({grid, colour, dash, marked}, tasks, layers) {
+function probeLine({grid, colour, dash, marked}, tasks, layers, banded) {
   const over = (part, q) => layers.map((layer) => quantile(tasks.map((task) => grid.at(task, layer, part)), q));
   const line = {values: over("values", 0.5), colour, dash, marked};
-  if (dash) return line;
+  if (dash || !banded) return line;
   return tasks.length > 1 ? {...line, low: over("values", 0), high: over("values", 1)} : {...line, low: over("lower", 0.5), high: over("upper", 0.5)};
 }
 

@@ -12,7 +12,8 @@ function drawRegions(section) {
       const tasks = grid.tasks.filter((task) => !isAll(task));
       const over = (part, q) => layers.map((layer) => quantile(tasks.map((task) => part.at(task, layer)), q));
       const {label, colour} = grid, floor = beside(grid, "debiased_cka_shuffled");
-      curves.push({text: label, colour, marked: true, digits: grid.digits, values: over(grid, 0.5), low: over(grid, 0.25), high: over(grid, 0.75)});
+      const band = found.length <= MOST_BANDS ? {low: over(grid, 0.25), high: over(grid, 0.75)} : {};
+      curves.push({text: label, colour, marked: true, digits: grid.digits, values: over(grid, 0.5), ...band});
       if (floor) curves.push({text: `shuffled rows, ${label}`, colour, dash: "2 3", digits: grid.digits, values: over(floor, 0.5)});
     }
     const marks = [
