@@ -27,11 +27,12 @@ from taskdepth.pipelines.probing import probe_rows
 from taskdepth.pipelines.sources import open_source
 from taskdepth.pipelines.streaming import through_memory
 from taskdepth.pipelines.weighing import weight_rows
+from taskdepth.report.page import write_page
+from taskdepth.report.study import read_study
 from taskdepth.results import tracking
 from taskdepth.results.depth_map_figure import save_depth_maps
 from taskdepth.results.figures import save_all
 from taskdepth.results.findings import Findings, summarise
-from taskdepth.results.report import write_report
 from taskdepth.results.table import LayerTable, Row
 from taskdepth.results.undefined import Undefined, digest
 from taskdepth.run_directory import RunDirectory
@@ -245,16 +246,8 @@ def _report(
     pictures = save_all(table, regions, selection, directory / "figures")
     pictures |= save_depth_maps(directory / DEPTH_MAPS, directory / "figures")
     reasons = directory.read(UNDEFINED) if (directory / UNDEFINED).exists() else {}
-    write_report(
-        directory / "report.html",
-        table,
-        findings,
-        regions,
-        selection,
-        directory.read("provenance.json"),
-        [(what, why) for pairs in reasons.values() for what, why in pairs],
-        title=config.report.title,
-    )
+    study = read_study(directory.path, config.name)
+    write_page(directory / "report.html", [study], config.report.title)
     with tracking.tracked(
         config.logger, directory.path, job_type="probe", name=config.name, config=asdict(config)
     ) as wandb_run:
