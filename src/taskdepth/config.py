@@ -130,7 +130,9 @@ class TrainerConfig:
     not drown short ones), or every `task`; `self_paced` and `coba` weigh the tasks anew every
     `balance_every_n_steps`. `batch_tokens` is a budget that takes the place of `batch_size_examples`.
     `packing` puts a batch's examples side by side without padding, where the model's attention allows it.
-    `options` are passed to `lightning.Trainer` as they are."""
+    `prefix_cache` keeps what enters the lowest block that learns, up to `prefix_cache_bytes` in memory and on
+    disk beyond: `auto` where rows are seen more than once. `options` are passed to `lightning.Trainer` as
+    they are."""
 
     max_epochs: int | None = 3
     max_steps: int = -1
@@ -142,6 +144,8 @@ class TrainerConfig:
     loss_balance: str = "token"
     balance_every_n_steps: int = 10
     gradient_checkpointing: bool = False
+    prefix_cache: Any = "auto"
+    prefix_cache_bytes: int = 2**32
     compile: bool = False
     accelerator: str = "auto"
     devices: int = 1
@@ -453,9 +457,25 @@ def _train_problems(config: TrainConfig) -> list[str]:
         value = getattr(trainer, name)
         if value is not None and value < 1:
             found.append(f"trainer.{name} must be at least 1, not {value}")
+    found += _prefix_problems(trainer)
     if trainer.devices > 1:
         found.append("trainer.devices > 1: not yet, every device would read the same batches")
     return found + _mixture_problems(config.mixture) + _evaluation_problems(config)
+
+
+def _prefix_problems(trainer: TrainerConfig) -> list[str]:
+    found = []
+    if trainer.prefix_cache not in ("auto", True, False):
+        found.append(
+            f"trainer.prefix_cache must be auto, true or false, not {trainer.prefix_cache}"
+        )
+    if trainer.prefix_cache is True and trainer.compile:
+        found.append(
+            "trainer.prefix_cache=true skips blocks that trainer.compile=true has compiled"
+        )
+    if trainer.prefix_cache_bytes < 0:
+        found.append("trainer.prefix_cache_bytes must not be negative")
+    return found
 
 
 def _mixture_problems(mixture: MixtureConfig) -> list[str]:

@@ -44,16 +44,17 @@ def collate(
     *,
     packed: bool = False,
     share: float = 1.0,
+    numbers: Sequence[int] = (),
 ) -> LMBatch:
     """A batch in which only target tokens (the end token too) are learnt.
 
     Padded on the right, or packed into one row: nothing is padding then, and the model must be kept
-    from looking across examples (`models.packing`).
+    from looking across examples (`models.packing`). `numbers` are those of the rows in the training set.
     """
     lengths = tuple(row.n_tokens for row in rows)
     labels = [_labels(row) for row in rows]
     positions = [torch.arange(length) for length in lengths]
-    numbers = [torch.full((length,), i) for i, length in enumerate(lengths)]
+    examples = [torch.full((length,), i) for i, length in enumerate(lengths)]
     ids = [torch.tensor(row.input_ids, dtype=torch.int64) for row in rows]
 
     def joined(parts: list[Tensor], padding: int) -> Tensor:
@@ -65,11 +66,12 @@ def collate(
         input_ids=joined(ids, 0),
         labels=joined(labels, IGNORED),
         position_ids=joined(positions, 0),
-        example=joined(numbers, -1),
+        example=joined(examples, -1),
         task_index=torch.tensor(task_index, dtype=torch.int64),
         lengths_tokens=lengths,
         packed=packed,
         share=share,
+        rows=tuple(numbers),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from taskdepth.types import LMBatch
 
 if TYPE_CHECKING:
     from taskdepth.data.batches import ScoringBatch
+    from taskdepth.models.prefix_cache import PrefixCache
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
@@ -61,7 +63,8 @@ class InstructionTuner(lightning.LightningModule):
     for closed sets *rank accuracy* (is the likeliest answer right?).
 
     `recent` holds each task's training loss and token accuracy since it was last reset, `trained` those of
-    the whole training. `task_weights` is what each task counts where the loss balance asks for it.
+    the whole training. `task_weights` is what each task counts where the loss balance asks for it. With a
+    `prefix` training starts from the states it holds, and fills it first.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class InstructionTuner(lightning.LightningModule):
         optimizer: OptimizerFactory,
         schedule: Schedule,
         balance: str = Balance.TOKEN,
+        prefix: PrefixCache | None = None,
     ) -> None:
         super().__init__()
         self.lm = lm
@@ -79,6 +83,7 @@ class InstructionTuner(lightning.LightningModule):
         self._optimizer = optimizer
         self._schedule = schedule
         self._balance = balance
+        self._prefix = prefix
         self.n_steps = schedule.n_steps
         n_tasks = len(task_names)
         self.task_weights: Float[Tensor, " n_tasks"]
@@ -108,8 +113,14 @@ class InstructionTuner(lightning.LightningModule):
     def on_fit_start(self) -> None:
         self.lm.train()  # from_pretrained returns eval mode, and Lightning would keep it
 
+    def on_train_start(self) -> None:
+        if self._prefix is not None:
+            with self.trainer.precision_plugin.forward_context():
+                self._prefix.fill(self.lm)
+
     def training_step(self, batch: LMBatch, batch_idx: int) -> Tensor:
-        targets = score_targets(self.lm, batch)
+        with nullcontext() if self._prefix is None else self._prefix.reused(self.lm, batch):
+            targets = score_targets(self.lm, batch)
         weights = token_weights(
             self._balance, targets.n_tokens, batch.task_index, self.task_weights
         )

@@ -328,6 +328,7 @@ def _metrics(
         "validation_rank_accuracy": report.mean("rank_accuracy"),
         "trainable_parameters": report.trainable_parameters,
         "adapted_blocks": adapted or None,
+        "reused_blocks": report.reused_blocks,
         "training_data": data.training.counts(),
         "tasks": _tasks(report, specs, data),
     }
