@@ -5,10 +5,12 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import accumulate
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
+from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from taskdepth.data.tokenise import TokenisedRow
@@ -72,6 +74,36 @@ def collate(
         packed=packed,
         share=share,
         rows=tuple(numbers),
+    )
+
+
+def side_by_side(batches: Sequence[LMBatch]) -> LMBatch:
+    """One batch of the examples of all `batches`, all packed or all padded; `task_index` numbers the batches."""
+    first = [0, *accumulate(batch.n_examples for batch in batches)]
+    longest = max(batch.input_ids.shape[1] for batch in batches)
+
+    def joined(parts: list[Tensor], padding: int) -> Tensor:
+        if batches[0].packed:
+            return torch.cat(parts, dim=1)
+        widened = [
+            functional.pad(part, (0, longest - part.shape[1]), value=padding) for part in parts
+        ]
+        return torch.cat(widened)
+
+    examples = [
+        torch.where(batch.example < 0, -1, batch.example + start)
+        for batch, start in zip(batches, first, strict=False)
+    ]
+    return LMBatch(
+        input_ids=joined([batch.input_ids for batch in batches], 0),
+        labels=joined([batch.labels for batch in batches], IGNORED),
+        position_ids=joined([batch.position_ids for batch in batches], 0),
+        example=joined(examples, -1),
+        task_index=torch.cat(
+            [torch.full_like(batch.task_index, i) for i, batch in enumerate(batches)]
+        ),
+        lengths_tokens=tuple(length for batch in batches for length in batch.lengths_tokens),
+        packed=batches[0].packed,
     )
 
 

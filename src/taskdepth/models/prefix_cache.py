@@ -105,7 +105,7 @@ def reusable_blocks(lm: Any) -> int:
     """How many of the lowest blocks give the same for a row in every step: nothing in them or below learns, and
     they do not throw dice. 0 where the model cannot be resumed above them."""
     first = _first_learning(lm)
-    if first < 1 or not can_resume(lm) or not _is_constant(lm, first):
+    if first < 1 or not can_resume(lm) or not is_constant(lm, first):
         return 0
     return first
 
@@ -130,7 +130,7 @@ def _first_learning(lm: nn.Module) -> int:
 
 
 @torch.no_grad()
-def _is_constant(lm: Any, first_block: int) -> bool:
+def is_constant(lm: Any, first_block: int) -> bool:
     """Whether training mode gives the states of `first_block` that evaluation gives: no dropout below."""
     weight = lm.get_input_embeddings().weight
     ids = torch.arange(1, 1 + _SELF_TEST_TOKENS, device=weight.device) % len(weight)
