@@ -157,6 +157,17 @@ class TrainerConfig:
 
 
 @dataclass
+class ControlConfig:
+    """Of `role=control`. `match: data` tunes a task's control model on the task's share of the mixture, `size`
+    on as many rows as the mixture has. `at_once` control models share a step, where the adapter allows it.
+    One ends early when its validation loss got no better `patience` times."""
+
+    match: str = "data"
+    at_once: int = 1
+    patience: int | None = None
+
+
+@dataclass
 class EvaluationConfig:
     """What is scored after tuning: up to `max_examples_per_task` rows of `split`, closed sets by ranking, free
     text by generation of up to `max_new_tokens`."""
@@ -207,6 +218,7 @@ class TrainConfig:
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     callbacks: dict[str, Any] = field(default_factory=dict)
+    control: ControlConfig = field(default_factory=ControlConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
@@ -460,7 +472,19 @@ def _train_problems(config: TrainConfig) -> list[str]:
     found += _prefix_problems(trainer)
     if trainer.devices > 1:
         found.append("trainer.devices > 1: not yet, every device would read the same batches")
+    found += _control_problems(config.control)
     return found + _mixture_problems(config.mixture) + _evaluation_problems(config)
+
+
+def _control_problems(control: ControlConfig) -> list[str]:
+    found = []
+    if control.match not in ("data", "size"):
+        found.append(_not_one_of("control.match", control.match, ["data", "size"]))
+    if control.at_once < 1:
+        found.append(f"control.at_once must be at least 1, not {control.at_once}")
+    if control.patience is not None and control.patience < 1:
+        found.append(f"control.patience must be at least 1, or null, not {control.patience}")
+    return found
 
 
 def _prefix_problems(trainer: TrainerConfig) -> list[str]:

@@ -128,6 +128,8 @@ class _Side:
     def step(self, batch: LMBatch) -> None:
         from contextlib import nullcontext
 
+        import torch
+
         from taskdepth.models.packing import packed
         from taskdepth.models.targets import score_targets
 
@@ -137,7 +139,7 @@ class _Side:
             self._cache.reused(self._lm, batch) if self._cache else nullcontext(),
         ):
             loss = score_targets(self._lm, batch).loss.mean()
-        loss.backward()
+        torch.autograd.backward(loss)
         self._optimizer.step()
         self._optimizer.zero_grad()
         self.losses.append(float(loss.detach()))

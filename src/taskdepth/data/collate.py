@@ -78,7 +78,7 @@ def collate(
 
 
 def side_by_side(batches: Sequence[LMBatch]) -> LMBatch:
-    """One batch of the examples of all `batches`, all packed or all padded; `task_index` numbers the batches."""
+    """The examples of all `batches`, all packed or all padded, in one; `task_index` numbers the batches."""
     first = [0, *accumulate(batch.n_examples for batch in batches)]
     longest = max(batch.input_ids.shape[1] for batch in batches)
 

@@ -1,9 +1,9 @@
 """Several LoRA adapters on one model in one step: each row goes through its own.
 
-The model is read once for the rows of all tasks. Beside each adapted matrix lie the A of all tasks, stacked, and
-their B; what a token gets from another task's A is set to 0 before the B. So it costs two narrow matrix
-products, as a single adapter does, and each task's loss and gradient are what they are alone, up to
-rounding.
+The model runs once for the rows of all tasks. Beside each adapted matrix lie the A of all tasks, stacked,
+and their B; what a token gets from another task's A is set to 0 before the B. So it costs two narrow
+matrix products, as a single adapter does, and each task's loss and gradient are what they are alone, up
+to rounding.
 
 LoRA: Hu et al. 2021, arXiv:2106.09685.
 """
@@ -53,8 +53,10 @@ def why_not(model: PeftModel) -> str | None:
         for module in lora
     )
     learning = {id(p) for p in model.parameters() if p.requires_grad}
-    own = {id(p) for module in lora for p in module.parameters() if p.requires_grad}
-    if not plain or learning != own or not lora:
+    own = {
+        id(p) for m in lora if plain for p in (m.lora_A[ADAPTER].weight, m.lora_B[ADAPTER].weight)
+    }
+    if not lora or learning != own:
         return "only plain LoRA is trained several at once"
     if any(not isinstance(module.lora_dropout[ADAPTER], nn.Identity) for module in lora):
         return "dropout would fall otherwise than alone"

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import lightning
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from taskdepth.models.adalora import penalty
 from taskdepth.models.balance import Balance, token_weights
-from taskdepth.models.ranking import score_answers
+from taskdepth.models.ranking import AnswerScores, score_answers
 from taskdepth.models.scores import TaskScores
 from taskdepth.models.targets import TargetTokens, score_targets
 from taskdepth.types import LMBatch
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from taskdepth.models.prefix_cache import PrefixCache
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+
+
+VALIDATED = ("loss", "exact_match", "rank_accuracy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,7 @@ class InstructionTuner(lightning.LightningModule):
         self.register_buffer("task_weights", torch.ones(n_tasks), persistent=False)
         self.recent = TaskScores(n_tasks, ("loss", "accuracy"))
         self.trained = TaskScores(n_tasks, ("loss", "accuracy"))
-        self.validated = TaskScores(n_tasks, ("loss", "exact_match", "rank_accuracy"))
+        self.validated = TaskScores(n_tasks, VALIDATED)
         # what the optimizer holds, whether it rests at the moment or not
         self._learnt: set[str] = set()
         self.validation: dict[str, dict[str, float]] = {}  # task → score → value, of the last one
@@ -141,11 +144,7 @@ class InstructionTuner(lightning.LightningModule):
             scores["accuracy"].update(batch.task_index, n_right, n_tokens)
 
     def validation_step(self, scoring: ScoringBatch, batch_idx: int) -> None:
-        scores, task = score_answers(self.lm, scoring), scoring.task_index
-        self.validated["loss"].update(task, scores.loss, scores.n_tokens)
-        self.validated["exact_match"].update(task, scores.is_decoded.float())
-        closed = scores.is_closed
-        self.validated["rank_accuracy"].update(task[closed], scores.is_ranked[closed].float())
+        keep_answers(self.validated, score_answers(self.lm, scoring), scoring.task_index)
 
     def on_validation_epoch_end(self) -> None:
         for name in self.validated.names:
@@ -172,3 +171,11 @@ class InstructionTuner(lightning.LightningModule):
         for name, sums in checkpoint.get("trained", {}).items():
             tasks = torch.arange(len(self.task_names))
             self.trained[name].update(tasks, sums[0], sums[1])
+
+
+def keep_answers(validated: TaskScores, scores: AnswerScores, task: Int[Tensor, " n"]) -> None:
+    """Add to `validated` what the examples of `task` (its index, each) came to."""
+    validated["loss"].update(task, scores.loss, scores.n_tokens)
+    validated["exact_match"].update(task, scores.is_decoded.float())
+    closed = scores.is_closed
+    validated["rank_accuracy"].update(task[closed], scores.is_ranked[closed].float())

@@ -27,7 +27,7 @@ from taskdepth.models.half_tuning import HalfTuning
 from taskdepth.models.pace import Pace
 from taskdepth.models.packing import packed
 from taskdepth.models.prefix_cache import PrefixCache, has_room, n_bytes, reusable_blocks
-from taskdepth.models.tuner import InstructionTuner, Schedule
+from taskdepth.models.tuner import InstructionTuner, OptimizerFactory, Schedule
 
 # devices, tips and "max_steps reached": our own output says what matters
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -72,7 +72,7 @@ def fit(
     tuner = InstructionTuner(
         lm,
         task_names,
-        _optimizer(config),
+        optimizer_of(config),
         Schedule(n_steps(config, len(data.train_dataloader())), **vars(config.scheduler)),
         config.trainer.loss_balance,
         prefix,
@@ -80,7 +80,7 @@ def fit(
     can_validate = len(data.val_dataloader()) > 0
     between_steps = schedules(config, lm) + _pacing(config, len(task_names), can_validate)
     trainer = _trainer(config, callbacks, between_steps, logger, can_validate)
-    with _prepared(lm, config, data.batching.packed), warnings.catch_warnings():
+    with prepared(lm, config, data.batching.packed), warnings.catch_warnings():
         # a resumed run finds its own checkpoints; that is the purpose
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
         # a named checkpoint may come from another run; nothing of its folder is wanted
@@ -159,7 +159,7 @@ def schedules(config: TrainConfig, lm: nn.Module) -> list[Callback]:
 
 
 @contextmanager
-def _prepared(lm: Any, config: TrainConfig, pack: bool) -> Iterator[None]:
+def prepared(lm: Any, config: TrainConfig, pack: bool) -> Iterator[None]:
     """Inside, `lm` runs as the trainer's flags ask."""
     settings = config.trainer
     if settings.compile:
@@ -192,7 +192,12 @@ def _pacing(config: TrainConfig, n_tasks: int, can_validate: bool) -> list[Callb
     return [Pace(CoBa(n_tasks), settings.balance_every_n_steps)]
 
 
-def _optimizer(config: TrainConfig) -> Any:
+def optimizer_of(config: TrainConfig) -> OptimizerFactory:
+    """What makes the optimizer of the parameters it is called with.
+
+    Raises:
+        ConfigError: there is no such optimizer.
+    """
     settings = config.optimizer
     try:
         build = get_class(settings._target_)
