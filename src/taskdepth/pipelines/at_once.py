@@ -118,7 +118,7 @@ def train_at_once(
         precision=config.trainer.precision,  # type: ignore[arg-type]  # see PRECISIONS
     )
     lm.to(fabric.device)
-    together = _Together(config, lm, fabric)
+    together = Together(config, lm, fabric)
     waiting, learners = deque(specs), list[Learner]()
     while waiting or learners:
         while waiting and len(learners) < config.control.at_once:
@@ -149,7 +149,7 @@ def _learner(config: TrainConfig, spec: TaskSpec, trainee: Trainee) -> Learner:
     return Learner(spec, data, weights, optimizer, scheduler, schedule.n_steps, start_s)
 
 
-class _Together:
+class Together:
     """What the learners share: the model, and the settings of a step."""
 
     def __init__(self, config: TrainConfig, lm: Any, fabric: lightning.Fabric) -> None:

@@ -122,14 +122,14 @@ def together(
     config: Any, trainee: Trainee, names: Sequence[str], monkeypatch: pytest.MonkeyPatch
 ) -> tuple[dict[str, FitReport | TaskdepthError], dict[str, list[float]]]:
     losses: dict[str, list[float]] = {name: [] for name in names}
-    take = at_once._Together._take
+    take = at_once.Together._take
 
     def recorded(self: Any, turn: Any) -> None:
         losses[turn.learner.spec.name].append(turn.learner.loss)
         take(self, turn)
 
     with monkeypatch.context() as patch:
-        patch.setattr(at_once._Together, "_take", recorded)
+        patch.setattr(at_once.Together, "_take", recorded)
         specs = [SPECS.get(name, TaskSpec(name, "c", Kind.GENERATION)) for name in names]
         done = at_once.train_at_once(config, trainee.lm, specs, trainee)
         return {spec.name: outcome for spec, outcome in done}, losses
