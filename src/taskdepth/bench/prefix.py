@@ -13,7 +13,7 @@ from taskdepth.bench.row import BenchRow
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from taskdepth.data.token_rows import TokenRows
+    from taskdepth.data.tokenise import TokenisedRow
     from taskdepth.models.prefix_cache import PrefixCache
     from taskdepth.types import LMBatch
 
@@ -23,7 +23,7 @@ LOSS_TOLERANCE = 1e-5
 BATCH_ROWS = 4  # float32 steps of this size are seconds on a processor
 
 
-def run(folder: Path, rows: TokenRows, n_steps: int) -> list[BenchRow]:
+def run(folder: Path, rows: Sequence[TokenisedRow], n_steps: int) -> list[BenchRow]:
     """The model in `folder` on `n_steps` batches of `rows`, one optimizer step a batch and side, in turns.
 
     Steps are timed with the cache filled; the name says how long filling took, and after how many epochs
@@ -38,16 +38,16 @@ def run(folder: Path, rows: TokenRows, n_steps: int) -> list[BenchRow]:
     from taskdepth.models.prefix_cache import PrefixCache
 
     n = min(len(rows), n_steps * BATCH_ROWS)
-    rows = TokenRows(rows[:n])
+    kept = TokenRows(rows[:n])
     groups = [list(range(i, min(i + BATCH_ROWS, n))) for i in range(0, n, BATCH_ROWS)]
     batches = [
-        collate([rows[i] for i in group], [0] * len(group), packed=True, numbers=group)
+        collate([kept[i] for i in group], [0] * len(group), packed=True, numbers=group)
         for group in groups
     ]
     lm = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     middle, n_blocks = layers.n_blocks(lm) // 2, layers.n_blocks(lm)
     with tempfile.TemporaryDirectory() as place:
-        cache = PrefixCache(rows, middle, packed=True, limit_bytes=2**32, folder=Path(place))
+        cache = PrefixCache(kept, middle, packed=True, limit_bytes=2**32, folder=Path(place))
         sides = [
             _Side(copy.deepcopy(lm), range(middle, n_blocks), cache),
             _Side(copy.deepcopy(lm), range(middle, n_blocks)),

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from taskdepth.data.tokenise import TokenisedRow
@@ -79,32 +78,44 @@ def collate(
 
 def side_by_side(batches: Sequence[LMBatch]) -> LMBatch:
     """The examples of all `batches`, all packed or all padded, in one; `task_index` numbers the batches."""
+    packed = batches[0].packed
     first = [0, *accumulate(batch.n_examples for batch in batches)]
-    longest = max(batch.input_ids.shape[1] for batch in batches)
-
-    def joined(parts: list[Tensor], padding: int) -> Tensor:
-        if batches[0].packed:
-            return torch.cat(parts, dim=1)
-        widened = [
-            functional.pad(part, (0, longest - part.shape[1]), value=padding) for part in parts
-        ]
-        return torch.cat(widened)
-
     examples = [
         torch.where(batch.example < 0, -1, batch.example + start)
         for batch, start in zip(batches, first, strict=False)
     ]
+    numbers = [torch.full_like(batch.task_index, i) for i, batch in enumerate(batches)]
     return LMBatch(
-        input_ids=joined([batch.input_ids for batch in batches], 0),
-        labels=joined([batch.labels for batch in batches], IGNORED),
-        position_ids=joined([batch.position_ids for batch in batches], 0),
-        example=joined(examples, -1),
-        task_index=torch.cat(
-            [torch.full_like(batch.task_index, i) for i, batch in enumerate(batches)]
-        ),
+        input_ids=_joined([batch.input_ids for batch in batches], 0, packed),
+        labels=_joined([batch.labels for batch in batches], IGNORED, packed),
+        position_ids=_joined([batch.position_ids for batch in batches], 0, packed),
+        example=_joined(examples, -1, packed),
+        task_index=torch.cat(numbers),
         lengths_tokens=tuple(length for batch in batches for length in batch.lengths_tokens),
-        packed=batches[0].packed,
+        packed=packed,
     )
+
+
+def states_side_by_side(
+    parts: Sequence[Float[Tensor, "_rows _s d_model"]], *, packed: bool
+) -> Float[Tensor, "rows s d_model"]:
+    """The states of several batches where `side_by_side` puts their tokens."""
+    return _joined(parts, 0, packed)
+
+
+def _joined(parts: Sequence[Tensor], padding: int, packed: bool) -> Tensor:
+    """`[rows, s, …]` one after the other in one row; or below each other, as wide as the widest."""
+    if packed:
+        return torch.cat(list(parts), dim=1)
+    widest = max(part.shape[1] for part in parts)
+    joined = parts[0].new_full(
+        (sum(len(part) for part in parts), widest, *parts[0].shape[2:]), padding
+    )
+    row = 0
+    for part in parts:
+        joined[row : row + len(part), : part.shape[1]] = part
+        row += len(part)
+    return joined
 
 
 def _labels(row: TokenisedRow) -> Int[Tensor, " s"]:

@@ -32,17 +32,25 @@ class PrefixCache:
 
     They lie in memory up to `limit_bytes`, else in a file of `folder` that is gone with the process. They
     are computed in batches of their own, so they do not depend on which rows a training batch, or a resumed
-    run, begins with.
+    run, begins with. `quiet`: filling shows no progress.
     """
 
     def __init__(
-        self, rows: TokenRows, first_block: int, *, packed: bool, limit_bytes: int, folder: Path
+        self,
+        rows: TokenRows,
+        first_block: int,
+        *,
+        packed: bool,
+        limit_bytes: int,
+        folder: Path,
+        quiet: bool = True,
     ) -> None:
         self.first_block = first_block
         self._rows = rows
         self._packed = packed
         self._limit_bytes = limit_bytes
         self._folder = folder
+        self._quiet = quiet
         self._lengths = [rows.n_tokens(i) for i in range(len(rows))]
         self._starts = [0, *accumulate(self._lengths)]
         self._states: Float[Tensor, "n_tokens d_model"] | None = None
@@ -53,7 +61,7 @@ class PrefixCache:
         device = lm.get_input_embeddings().weight.device
         batches = token_batches(self._lengths, BATCH_TOKENS.get(device.type, BATCH_TOKENS["cuda"]))
         what = f"states that enter block {self.first_block}"
-        for numbers in track(batches, what, transient=True, disable=len(batches) < 2):
+        for numbers in track(batches, what, transient=True, disable=self._quiet):
             tokens = [self._rows[i] for i in numbers]
             batch = collate(tokens, [0] * len(tokens), packed=self._packed).to(device)
             found = _entering(lm, self.first_block, batch)[batch.example >= 0]
@@ -66,19 +74,19 @@ class PrefixCache:
     @contextmanager
     def reused(self, lm: nn.Module, batch: LMBatch) -> Iterator[None]:
         """Inside, `lm` may be run on `batch`, and computes nothing below the first block."""
-        states = self._of(batch).to(batch.input_ids.device, non_blocking=True)
-        with resumed(lm, self.first_block, states):
+        with resumed(lm, self.first_block, self.states(batch)):
             yield
 
-    def _of(self, batch: LMBatch) -> Float[Tensor, "rows s d_model"]:
+    def states(self, batch: LMBatch) -> Float[Tensor, "rows s d_model"]:
+        """What enters the first block for the rows of `batch`, where its tokens are."""
         if self._states is None:
             raise RuntimeError("fill() comes first")
         parts = [self._states[self._starts[i] : self._starts[i + 1]] for i in batch.rows]
         if batch.packed:
-            return torch.cat(parts).unsqueeze(0)
-        return nn.utils.rnn.pad_sequence(
-            parts, batch_first=True
-        )  # what is padding is not looked at
+            found = torch.cat(parts).unsqueeze(0)
+        else:  # what is padding is not looked at
+            found = nn.utils.rnn.pad_sequence(parts, batch_first=True)
+        return found.to(batch.input_ids.device, non_blocking=True)
 
     def _empty(self, like: Tensor) -> Float[Tensor, "n_tokens d_model"]:
         shape = self._starts[-1], like.shape[-1]

@@ -10,6 +10,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,16 +21,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from taskdepth.config import TrainConfig
-from taskdepth.data.collate import side_by_side
+from taskdepth.data.collate import side_by_side, states_side_by_side
 from taskdepth.data.module import TaskDataModule
 from taskdepth.errors import ModelError, TaskdepthError
 from taskdepth.models import adapters, joint
 from taskdepth.models.balance import token_weights
+from taskdepth.models.prefix import resumed
+from taskdepth.models.prefix_cache import PrefixCache
 from taskdepth.models.ranking import score_answers
 from taskdepth.models.scores import TaskScores
 from taskdepth.models.targets import TargetTokens, score_targets
 from taskdepth.models.tuner import VALIDATED, Schedule, keep_answers
-from taskdepth.pipelines.fitting import FitReport, n_steps, optimizer_of, prepared
+from taskdepth.pipelines.fitting import FitReport, n_steps, optimizer_of, prefix_cache, prepared
 from taskdepth.tasks.spec import TaskSpec
 from taskdepth.types import LMBatch
 
@@ -62,6 +65,7 @@ class Learner:
     scheduler: torch.optim.lr_scheduler.LRScheduler
     n_steps: int
     start_s: float
+    prefix: PrefixCache | None = None
     step: int = 0
     epoch: int = 0
     loss: float = math.nan
@@ -124,7 +128,7 @@ def train_at_once(
         while waiting and len(learners) < config.control.at_once:
             spec = waiting.popleft()
             try:
-                learners.append(_learner(config, spec, trainee))
+                learners.append(together.begin(spec, trainee))
             except TaskdepthError as error:
                 yield spec, error
         for learner, failure in together.learn(learners).items():
@@ -135,20 +139,6 @@ def train_at_once(
             yield learner.spec, together.finish(learner, trainee)
 
 
-def _learner(config: TrainConfig, spec: TaskSpec, trainee: Trainee) -> Learner:
-    start_s = time.perf_counter()
-    data = trainee.data(spec)
-    wrapped = trainee.wear(spec, data)
-    try:
-        weights = joint.read(wrapped)
-    finally:
-        adapters.detach(wrapped)
-    schedule = Schedule(n_steps(config, len(data.train_dataloader())), **vars(config.scheduler))
-    optimizer = optimizer_of(config)(joint.parameters(weights))
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule.factor)
-    return Learner(spec, data, weights, optimizer, scheduler, schedule.n_steps, start_s)
-
-
 class Together:
     """What the learners share: the model, and the settings of a step."""
 
@@ -156,6 +146,27 @@ class Together:
         self._config = config
         self._lm = lm
         self._fabric = fabric
+
+    def begin(self, spec: TaskSpec, trainee: Trainee) -> Learner:
+        """Raises:
+        TaskdepthError: the task cannot be trained.
+        """
+        start_s = time.perf_counter()
+        config, data = self._config, trainee.data(spec)
+        wrapped = trainee.wear(spec, data)
+        try:
+            weights = joint.read(wrapped)
+            prefix = prefix_cache(wrapped, data, config, n_caches=config.control.at_once)
+        finally:
+            adapters.detach(wrapped)
+        if prefix is not None:
+            with prepared(self._lm, config, data.batching.packed), self._fabric.autocast():
+                prefix.fill(self._lm)
+        total = n_steps(config, len(data.train_dataloader()))
+        schedule = Schedule(total, **vars(config.scheduler))
+        optimizer = optimizer_of(config)(joint.parameters(weights))
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule.factor)
+        return Learner(spec, data, weights, optimizer, scheduler, total, start_s, prefix)
 
     def learn(self, learners: Sequence[Learner]) -> dict[Learner, TaskdepthError]:
         """Step by step, until one is done; returns those whose loss is no number any more."""
@@ -186,7 +197,7 @@ class Together:
         """Leave every learner's gradients, or return those without a finite loss and leave none."""
         batch = side_by_side([turn.batch for turn in turns]).to(self._fabric.device)
         with joint.worn(self._lm, [turn.learner.weights for turn in turns], batch):
-            with self._fabric.autocast():
+            with self._fabric.autocast(), self._reused(turns):
                 targets = score_targets(self._lm, batch)
             losses = _losses(targets, batch, len(turns), self._config.trainer.loss_balance)
             found = losses.tolist()
@@ -200,6 +211,17 @@ class Together:
         for turn, loss in zip(turns, found, strict=True):
             turn.learner.loss = loss
         return []
+
+    def _reused(self, turns: Sequence[_Turn]) -> AbstractContextManager[None]:
+        """What lies below the lowest adapted block is not computed, where every learner has it."""
+        caches = [turn.learner.prefix for turn in turns if turn.learner.prefix is not None]
+        if len(caches) < len(turns):
+            return nullcontext()
+        states = states_side_by_side(
+            [cache.states(turn.batch) for cache, turn in zip(caches, turns, strict=True)],
+            packed=turns[0].batch.packed,
+        )
+        return resumed(self._lm, caches[0].first_block, states.to(self._fabric.device))
 
     def _take(self, turn: _Turn) -> None:
         """An optimizer step, if the batch completes one; validation, if it completes an epoch."""
@@ -256,6 +278,7 @@ class Together:
             trained={},
             trainable_parameters=sum(p.numel() for p in joint.parameters(learner.weights)),
             seconds=time.perf_counter() - learner.start_s,
+            reused_blocks=learner.prefix.first_block if learner.prefix else 0,
         )
 
 

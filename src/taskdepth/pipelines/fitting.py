@@ -68,7 +68,8 @@ def fit(
 ) -> FitReport:
     """Tune `lm` in place, from `ckpt_path` on if given, and validate it at the end."""
     start_s = time.perf_counter()
-    prefix = prefix_cache(lm, data, config)
+    shows = any(isinstance(callback, ProgressBar) for callback in callbacks)
+    prefix = prefix_cache(lm, data, config, quiet=not shows)
     tuner = InstructionTuner(
         lm,
         task_names,
@@ -104,9 +105,16 @@ def fit(
 
 
 def prefix_cache(
-    lm: Any, data: TaskDataModule | PlainTextDataModule, config: TrainConfig
+    lm: Any,
+    data: TaskDataModule | PlainTextDataModule,
+    config: TrainConfig,
+    *,
+    n_caches: int = 1,
+    quiet: bool = True,
 ) -> PrefixCache | None:
     """What is to be kept below the lowest block that learns; None where that is not wanted, or cannot be.
+
+    `n_caches` share the memory.
 
     Raises:
         ConfigError: `trainer.prefix_cache=true` asks for what cannot be.
@@ -122,13 +130,15 @@ def prefix_cache(
     rows, folder = data.training.rows, Path(config.paths.run_dir)
     weight = lm.get_input_embeddings().weight
     needed_bytes = n_bytes(rows.counts()["tokens"], weight.shape[1], weight.dtype)
-    if first and has_room(needed_bytes, settings.prefix_cache_bytes, folder):
+    limit_bytes = settings.prefix_cache_bytes // n_caches
+    if first and has_room(needed_bytes, limit_bytes, folder):
         return PrefixCache(
             rows,
             first,
             packed=data.batching.packed,
-            limit_bytes=settings.prefix_cache_bytes,
+            limit_bytes=limit_bytes,
             folder=folder,
+            quiet=quiet,
         )
     if wanted is True:
         why = (

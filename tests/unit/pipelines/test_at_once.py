@@ -32,6 +32,8 @@ from taskdepth.types import Example, Split
 N_ROWS = {"one": 5, "two": 12, "three": 9, "four": 2}
 SPECS = {name: TaskSpec(name, "c", Kind.CLASSIFICATION, ("no", "yes")) for name in N_ROWS}
 
+OWN = tiny_llama()
+
 
 class Rows:
     """Tasks of different sizes, some with long targets, each with three validation rows."""
@@ -76,8 +78,7 @@ class Trainee:
 
     def data(self, spec: TaskSpec) -> TaskDataModule:
         lightning.seed_everything(stable_seed(0, spec.name) % 2**32, verbose=False)
-        own = tiny_llama()
-        tokeniser = Tokeniser(own.tokenizer, PromptFormat(), own.window_tokens)
+        tokeniser = Tokeniser(OWN.tokenizer, PromptFormat(), OWN.window_tokens)
         batching = Batching(3, packed=self.packed, accumulated=self.accumulated)
         return TaskDataModule(Rows(), [spec], tokeniser, Mixture(), batching=batching, seed=0)
 
@@ -101,7 +102,7 @@ class Losses(Callback):
 
 def settings(*overrides: str) -> Any:
     given = ["role=control", "adapter=lora", "callbacks=none", "trainer.accelerator=cpu"]
-    given += ["trainer.max_epochs=3", "optimizer.lr=0.01", "trainer.prefix_cache=false"]
+    given += ["trainer.max_epochs=2", "optimizer.lr=0.01", "trainer.prefix_cache=false"]
     with initialize_config_dir(str(configs.conf_dir()), version_base="1.3"):
         return configs.resolve(compose("train", [*given, *overrides]))
 
@@ -138,17 +139,21 @@ def together(
 @pytest.mark.parametrize(
     ("family", "packed", "overrides"),
     [
-        ("llama", True, []),
-        ("gpt_neox", False, ["trainer.accumulate_batches=2", "trainer.max_epochs=2"]),
-        ("llama", False, ["trainer.max_steps=7", "trainer.loss_balance=example"]),
-        ("gpt_neox", True, ["trainer.gradient_checkpointing=true", "trainer.max_epochs=2"]),
+        ("llama", True, ["trainer.prefix_cache=auto"]),
+        (
+            "gpt_neox",
+            False,
+            ["trainer.prefix_cache=true", "trainer.accumulate_batches=2", "trainer.max_epochs=2"],
+        ),
+        ("llama", False, ["trainer.max_steps=3", "trainer.loss_balance=example"]),
+        ("gpt_neox", True, ["trainer.gradient_checkpointing=true"]),
     ],
 )
 def test_each_learns_what_it_learns_alone(
     family: str, packed: bool, overrides: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = settings("control.at_once=3", *overrides)
-    accumulated = config.trainer.accumulate_batches
+    accumulated, plain = config.trainer.accumulate_batches, not config.trainer.prefix_cache
     shared = Trainee(MODELS[family](), packed, accumulated, {"use_rslora": packed})
     reports, losses = together(config, shared, list(N_ROWS), monkeypatch)
     own = Trainee(MODELS[family](), packed, accumulated, {"use_rslora": packed})
@@ -158,6 +163,7 @@ def test_each_learns_what_it_learns_alone(
         assert isinstance(found, FitReport)
         assert losses[name] == pytest.approx(expected, rel=1e-5)
         assert found.steps == report.steps
+        assert found.reused_blocks == report.reused_blocks == (0 if plain else 1)
         assert found.train_loss == pytest.approx(report.train_loss, rel=1e-5)
         assert found.trainable_parameters == report.trainable_parameters
         assert found.validation[name] == pytest.approx(report.validation[name], rel=1e-4)
@@ -185,7 +191,11 @@ def test_the_model_itself_is_not_changed(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize("rate", ["0.01", "0.1"])
 def test_each_stops_when_it_would_stop_alone(rate: str, monkeypatch: pytest.MonkeyPatch) -> None:
     config = settings(
-        "control.at_once=2", "control.patience=1", "trainer.max_epochs=6", f"optimizer.lr={rate}"
+        "control.at_once=2",
+        "control.patience=1",
+        "trainer.max_epochs=4",
+        f"optimizer.lr={rate}",
+        "scheduler=constant",
     )
     reports, _ = together(config, Trainee(tiny_llama().lm), ["one", "two"], monkeypatch)
     for name in ("one", "two"):
@@ -194,7 +204,7 @@ def test_each_stops_when_it_would_stop_alone(rate: str, monkeypatch: pytest.Monk
         assert isinstance(found, FitReport)
         assert (found.steps, found.epochs) == (report.steps, report.epochs)
         if rate == "0.1":
-            assert found.epochs < 6, "nothing gets better at such a rate"
+            assert found.epochs < 4, "nothing gets better at such a rate"
 
 
 def test_one_that_fails_does_not_stop_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
