@@ -158,7 +158,9 @@ class TrainerConfig:
     not drown short ones), or every `task`; `self_paced` and `coba` weigh the tasks anew every
     `balance_every_n_steps`. `batch_tokens` is a budget that takes the place of `batch_size_examples`.
     `packing` puts a batch's examples side by side without padding, where the model's attention allows it.
-    `options` are passed to `lightning.Trainer` as they are."""
+    `prefix_cache` keeps what enters the lowest block that learns, up to `prefix_cache_bytes` in memory and on
+    disk beyond: `auto` where rows are seen more than once. `options` are passed to `lightning.Trainer` as
+    they are."""
 
     max_epochs: int | None = 3
     max_steps: int = -1
@@ -170,6 +172,8 @@ class TrainerConfig:
     loss_balance: str = "token"
     balance_every_n_steps: int = 10
     gradient_checkpointing: bool = False
+    prefix_cache: Any = "auto"
+    prefix_cache_bytes: int = 2**32
     compile: bool = False
     accelerator: str = "auto"
     devices: int = 1
@@ -178,6 +182,17 @@ class TrainerConfig:
     val_examples_per_task: int | None = 64
     log_every_n_steps: int = 10
     options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class ControlConfig:
+    """Of `role=control`. `match: data` tunes a task's control model on the task's share of the mixture, `size`
+    on as many rows as the mixture has. `at_once` control models share a step, where the adapter allows it.
+    One ends early when its validation loss got no better `patience` times."""
+
+    match: str = "data"
+    at_once: int = 1
+    patience: int | None = None
 
 
 @dataclass
@@ -231,6 +246,7 @@ class TrainConfig:
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     callbacks: dict[str, Any] = field(default_factory=dict)
+    control: ControlConfig = field(default_factory=ControlConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
@@ -526,9 +542,37 @@ def _train_problems(config: TrainConfig) -> list[str]:
         value = getattr(trainer, name)
         if value is not None and value < 1:
             found.append(f"trainer.{name} must be at least 1, not {value}")
+    found += _prefix_problems(trainer)
     if trainer.devices > 1:
         found.append("trainer.devices > 1: not yet, every device would read the same batches")
+    found += _control_problems(config.control)
     return found + _mixture_problems(config.mixture) + _evaluation_problems(config)
+
+
+def _control_problems(control: ControlConfig) -> list[str]:
+    found = []
+    if control.match not in ("data", "size"):
+        found.append(_not_one_of("control.match", control.match, ["data", "size"]))
+    if control.at_once < 1:
+        found.append(f"control.at_once must be at least 1, not {control.at_once}")
+    if control.patience is not None and control.patience < 1:
+        found.append(f"control.patience must be at least 1, or null, not {control.patience}")
+    return found
+
+
+def _prefix_problems(trainer: TrainerConfig) -> list[str]:
+    found = []
+    if trainer.prefix_cache not in ("auto", True, False):
+        found.append(
+            f"trainer.prefix_cache must be auto, true or false, not {trainer.prefix_cache}"
+        )
+    if trainer.prefix_cache is True and trainer.compile:
+        found.append(
+            "trainer.prefix_cache=true skips blocks that trainer.compile=true has compiled"
+        )
+    if trainer.prefix_cache_bytes < 0:
+        found.append("trainer.prefix_cache_bytes must not be negative")
+    return found
 
 
 def _mixture_problems(mixture: MixtureConfig) -> list[str]:

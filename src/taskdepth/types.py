@@ -61,7 +61,7 @@ class LMBatch:
     `labels` is the token tensor of Hugging Face, -100 where nothing is learnt. `example` numbers the
     example that a token belongs to, -1 at padding. `position_ids` start anew with every example.
     `share` is this batch's part in the loss of an optimizer step, times the number of batches in it: 1
-    for all alike.
+    for all alike. `rows` are the examples' numbers among the training rows, where that is of use.
     """
 
     input_ids: Int[Tensor, "rows s"]
@@ -72,6 +72,7 @@ class LMBatch:
     lengths_tokens: tuple[int, ...]
     packed: bool
     share: float = 1.0
+    rows: tuple[int, ...] = ()
 
     @property
     def n_examples(self) -> int:

@@ -16,7 +16,8 @@ from rich.console import Console
 
 from taskdepth.config import TrainConfig, instantiate
 from taskdepth.data.batches import Batching
-from taskdepth.data.mixture import Mixture
+from taskdepth.data.control_rows import ControlRows
+from taskdepth.data.mixture import Draws, Mixture
 from taskdepth.data.module import PlainTextDataModule, TaskDataModule
 from taskdepth.data.rows import check_not_empty, load
 from taskdepth.data.tokenise import Tokeniser
@@ -208,13 +209,16 @@ def _train(
     )
 
     batching = _batching(config, model, console)
+    rows: Draws = mixture
+    if config.role == Role.CONTROL:
+        rows = ControlRows(mixture, source, specs, config.control.match)
 
     def data_of(chosen: Sequence[TaskSpec]) -> TaskDataModule:
         return TaskDataModule(
             source,
             chosen,
             tokeniser,
-            mixture,
+            rows,
             batching=batching,
             seed=config.seed,
             val_examples_per_task=config.trainer.val_examples_per_task,
@@ -230,7 +234,7 @@ def _train(
     ) as wandb_run:
         tracking.say_where(wandb_run, console)
         if config.role == Role.CONTROL:
-            done = train_controls(config, model, specs, data_of, blocks, directory.path)
+            done = train_controls(config, model, specs, data_of, blocks, directory.path, console)
             metrics: dict[str, Any] = {"model": model.path, "controls": done}
             files = [directory / "controls"]
         else:
@@ -328,6 +332,7 @@ def _metrics(
         "validation_rank_accuracy": report.mean("rank_accuracy"),
         "trainable_parameters": report.trainable_parameters,
         "adapted_blocks": adapted or None,
+        "reused_blocks": report.reused_blocks,
         "training_data": data.training.counts(),
         "tasks": _tasks(report, specs, data),
     }
