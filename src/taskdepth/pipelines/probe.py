@@ -36,7 +36,8 @@ from taskdepth.results.findings import Findings, summarise
 from taskdepth.results.table import LayerTable, Row
 from taskdepth.results.undefined import Undefined, digest
 from taskdepth.run_directory import RunDirectory
-from taskdepth.selection.placement import LayerSelection, select
+from taskdepth.selection.placement import LayerSelection
+from taskdepth.selection.policies import select
 from taskdepth.selection.regions import detect_regions
 from taskdepth.selection.signals import layer_signals
 from taskdepth.tasks.spec import Source, TaskSpec, select_tasks
