@@ -216,9 +216,10 @@ class Study:
 
         Time is that of the first base model's rate; None when nothing is missing.
         """
-        by_model: dict[ModelRef, list[Unit]] = defaultdict(list)
+        # a control model that is a foil elsewhere is one model
+        by_model: dict[str, list[Unit]] = defaultdict(list)
         for unit in self.missing():
-            by_model[unit.model].append(unit)
+            by_model[unit.model.name].append(unit)
         if not by_model:
             return [], None
         bases = {unit.base: unit for units in by_model.values() for unit in units}
@@ -227,11 +228,11 @@ class Study:
         prompts = [unit.prompts for unit in self.missing()]
         rate = measured_rate(models[first].lm, prompts, self._poolings, pack=self._pack)
         return [
-            self._cost(ref, units, models[units[0].base].lm, rate)
-            for ref, units in by_model.items()
+            self._cost(name, units, models[units[0].base].lm, rate)
+            for name, units in by_model.items()
         ], rate
 
-    def _cost(self, ref: ModelRef, units: Sequence[Unit], lm: Any, rate: float) -> Cost:
+    def _cost(self, name: str, units: Sequence[Unit], lm: Any, rate: float) -> Cost:
         lengths = [len(prompt) for unit in units for prompt in unit.prompts]
         flops = forward_flops(lm, lengths)
         kept = bytes_on_disk(
@@ -241,7 +242,7 @@ class Study:
             len(self._poolings),
             getattr(torch, self._config.extraction.store_dtype),
         )
-        return Cost(ref.name, len(lengths), sum(lengths), flops, flops / rate, kept)
+        return Cost(name, len(lengths), sum(lengths), flops, flops / rate, kept)
 
     def _load(self, base: Path) -> LanguageModel:
         model = loading.load(
