@@ -374,7 +374,6 @@ class SimilarityConfig:
     geometry: list[str] = field(default_factory=lambda: list(GEOMETRY))
     depth_maps: str = "mean"
     foils: int = 0
-
     poolings: list[str] = field(default_factory=lambda: ["last_token", "mean"])
     splits: list[str] = field(default_factory=lambda: ["test"])
     n_bootstrap: int = 200

@@ -239,7 +239,12 @@ def test_all_of_it_is_extracted_once_and_a_foil_more_is_added(
     assert not (run / "depth_maps.parquet").exists()
     table = LayerTable.read(run / "layers.parquet")
     assert table.unique("kind") == ["similarity"]
-    assert {"debiased_cka", "debiased_cka@mean"} < set(table.unique("name"))
+    assert set(table.unique("name")) == {
+        f"{measure}{beside}{pooling}"
+        for measure in ("debiased_cka", "linear_cka")
+        for beside in ("", "_influence")
+        for pooling in ("", "@mean")
+    }
     more = [*quick, "similarity.foils=2", "stages=[extract,compare]"]
     run = probe.run(settings(place, tiny_folder, "name=more", *more)).run_dir
     assert len(manifests()) == len(before) + len(CLUSTERS)
