@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,7 @@ from taskdepth.types import ModelRef, Role, Split
 
 TASK_MAPS = "task_maps.safetensors"
 PAPER_NUMBERS = "paper_figures.json"
+AGREEMENT_PERMUTATIONS = 999  # each is as much work as hundreds of those of figure 6
 N_LAYERS_SHOWN = 4  # where report.paper_figures.layers names none
 MIN_ROWS = 4  # of a task, for an unbiased covariance
 
@@ -110,7 +112,7 @@ class _States:
     def __init__(self, config: ProbeConfig, specs: Sequence[TaskSpec], study: Study) -> None:
         settings = config.report.paper_figures
         self.pooling = Pooling(config.similarity.poolings[0])
-        self._study = study
+        self._open = cache(study.open)  # opening checks the files, once is enough
         self._specs = specs
         self._splits = [Split(name) for name in config.similarity.splits]
         counts = {spec.name: study.n_rows(spec.name, config.similarity.splits) for spec in specs}
@@ -135,7 +137,7 @@ class _States:
         """One model's states of one task."""
         start, parts = 0, []
         for split in self._splits:
-            stored = self._study.open(ref, task, split)
+            stored = self._open(ref, task, split)
             local = [
                 int(row) - start
                 for row in self._rows[task]
@@ -303,7 +305,7 @@ def _correlations(
 
 def _agreements(config: ProbeConfig, maps: TaskMaps) -> tuple[Agreement, ...]:
     found = []
-    n_permutations = min(999, config.report.paper_figures.n_permutations)
+    n_permutations = min(AGREEMENT_PERMUTATIONS, config.report.paper_figures.n_permutations)
     for role in maps.roles:
         for measure in MEASURES:
             for layer in maps.depths[1:]:

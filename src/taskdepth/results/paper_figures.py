@@ -101,11 +101,10 @@ def similarity_boxes(table: LayerTable, numbers: PaperNumbers) -> Figure:
         Patch(color=COLOURS[role], label=f"{ROLE_NAMES[role]} vs control models") for role in shown
     ]
     for place, (role, found) in enumerate(shown.items()):
-        seen = _without(found, numbers.unseen)
+        seen, unseen = numbers.seen(found), numbers.not_seen(found)
         _boxes(axes, seen, place, len(shown), COLOURS[role], n_layers=len(layers))
         floor = numbers.similarity(table, role, FLOOR)
         axes.plot(floor.layers, across_tasks(floor.values, 0.5), color=COLOURS[role], linestyle=":")
-        unseen = _only(found, numbers.unseen)
         for values in unseen.values:
             axes.plot(
                 _places(unseen.layers, place, len(shown)),
@@ -122,7 +121,7 @@ def similarity_boxes(table: LayerTable, numbers: PaperNumbers) -> Figure:
     _box_axis(axes, layers)
     axes.set_ylabel(MEASURE_NAME, fontsize=NORMAL)
     axes.set_xlabel("layer", fontsize=NORMAL)
-    n_tasks = max(len(set(found.tasks) - set(numbers.unseen)) for found in shown.values())
+    n_tasks = max(len(numbers.seen(found).tasks) for found in shown.values())
     finish(
         figure,
         "Figure 2: similarity to the control models, by layer",
@@ -349,27 +348,6 @@ def _similarities(table: LayerTable, numbers: PaperNumbers) -> dict[Role, LayerG
     if not shown:
         raise NothingToDrawError("the layer table has no similarity to control models")
     return shown
-
-
-def _without(shown: LayerGrid, tasks: Sequence[str]) -> LayerGrid:
-    return _chosen(shown, [task not in tasks for task in shown.tasks])
-
-
-def _only(shown: LayerGrid, tasks: Sequence[str]) -> LayerGrid:
-    return _chosen(shown, [task in tasks for task in shown.tasks])
-
-
-def _chosen(shown: LayerGrid, keep: Sequence[bool]) -> LayerGrid:
-    rows = [i for i, kept in enumerate(keep) if kept]
-    return LayerGrid(
-        tuple(shown.tasks[i] for i in rows),
-        tuple(shown.clusters[i] for i in rows),
-        shown.layers,
-        shown.values[rows],
-        shown.lower[rows],
-        shown.upper[rows],
-        shown.n[rows],
-    )
 
 
 def _places(layers: Sequence[int], place: int, n_places: int) -> Float[np.ndarray, " layers"]:

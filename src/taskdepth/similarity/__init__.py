@@ -12,6 +12,7 @@ from taskdepth.similarity.predictivity import ridge_predictivity
 from taskdepth.similarity.shape import procrustes, procrustes_cosine
 from taskdepth.similarity.streaming import DebiasedCKA, LinearCKA
 from taskdepth.similarity.subspaces import principal_angles, subspace_overlap
+from taskdepth.similarity.tasks import TaskSimilarity, task_similarity
 
 __all__ = [
     "MEASURES",
@@ -21,6 +22,7 @@ __all__ = [
     "Estimate",
     "LinearCKA",
     "Measure",
+    "TaskSimilarity",
     "anisotropy",
     "cka_grid",
     "compare",
@@ -40,4 +42,5 @@ __all__ = [
     "rsa",
     "subspace_overlap",
     "svcca",
+    "task_similarity",
 ]
