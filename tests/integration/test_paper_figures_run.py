@@ -267,3 +267,12 @@ def test_what_cannot_be_drawn_is_told(
 ) -> None:
     with pytest.raises(kind, match=words):
         numbers(place, tiny_folder, table, *overrides, tasks=tasks)
+
+
+def test_what_cannot_be_drawn_is_told_before_anything_is_read(
+    place: Path, tiny_folder: Path, run_dir: Path
+) -> None:
+    asked = settings(place, tiny_folder, *SMALL, "report.paper_figures.layers=[9]", "name=early")
+    with pytest.raises(ConfigError, match="layer 9"):
+        probe.run(asked)
+    assert not run_dir.with_name("early").exists()

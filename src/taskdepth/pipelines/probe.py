@@ -19,7 +19,7 @@ from taskdepth.errors import DataError
 from taskdepth.files import write_json
 from taskdepth.pipelines.comparing import similarity_rows
 from taskdepth.pipelines.extracting import Study, roster
-from taskdepth.pipelines.paper import draw_paper_figures
+from taskdepth.pipelines.paper import check_paper_figures, draw_paper_figures
 from taskdepth.pipelines.probing import probe_rows
 from taskdepth.pipelines.sources import open_source
 from taskdepth.results import tracking
@@ -68,6 +68,8 @@ def run(config: ProbeConfig) -> ProbeResult:
     examples = _examples(config, source, counts)
     _check_rows(config, specs, examples)
     study = Study(config, specs, roster(config, specs), examples)
+    if config.report.paper_figures.enabled:
+        check_paper_figures(config, specs, study)
     if config.extraction.plan:
         costs, rate = study.plan()
         console.print(table(costs, rate, config.paths.activations))

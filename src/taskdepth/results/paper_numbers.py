@@ -84,6 +84,11 @@ class PaperNumbers:
     unseen: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
+    @property
+    def pooling_text(self) -> str:
+        """For the end of a caption: nothing for the last prompt token."""
+        return "" if self.pooling == "last_token" else f"; pooling: {self.pooling}"
+
     def similarity(self, table: LayerTable, role: Role, name: str) -> LayerGrid:
         """The similarity `name` of a compared model with the control models, for this pooling."""
         return similarity_grid(table, role, pooled_name(name, self.pooling))
