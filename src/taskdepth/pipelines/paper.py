@@ -16,7 +16,7 @@ from taskdepth.errors import ConfigError
 from taskdepth.pipelines.extracting import ExamplesOf, Study
 from taskdepth.pipelines.matching import MatchedStates
 from taskdepth.results.layer_grid import MEASURE, similarity_grid
-from taskdepth.results.paper_figures import save_paper_figures
+from taskdepth.results.paper_figures import FIGURES, save_paper_figures
 from taskdepth.results.paper_numbers import (
     DIMENSIONS,
     Agreement,
@@ -64,6 +64,9 @@ def draw_paper_figures(
     numbers.maps.write(folder / TASK_MAPS)
     numbers.write(folder / PAPER_NUMBERS, table)
     pictures = save_paper_figures(table, numbers, folder / "figures")
+    if left_out := [name for name in FIGURES if name not in pictures]:
+        why = "there is nothing to show (2, 3 and 6 need models.controls)"
+        return pictures, (*numbers.notes, f"left out: {', '.join(left_out)}: {why}")
     return pictures, numbers.notes
 
 

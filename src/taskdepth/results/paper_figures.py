@@ -16,7 +16,7 @@ was not tuned on have marks of their own in figure 2.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,8 @@ from taskdepth.results.paper_numbers import PaperNumbers, Scatter
 from taskdepth.results.table import LayerTable
 from taskdepth.types import Role
 
+FIGURES = tuple(f"paper_fig{number}" for number in range(2, 8))
+CEILING_IN_SIGHT = 1.5  # n - 1 is drawn when it is less than this many times the largest count
 CONTROL_COLOUR = "#009E73"
 PROPERTY_NAMES = {
     "flesch_kincaid": "Flesch-Kincaid grade",
@@ -68,15 +70,15 @@ CLUSTER_MARKERS = ("o", "x", "^", "+")
 
 def save_paper_figures(table: LayerTable, numbers: PaperNumbers, folder: Path) -> dict[str, Path]:
     """Write `paper_fig2.png` to `paper_fig7.png`, those that there is something for."""
-    makers: dict[str, Callable[[], Figure]] = {
-        "paper_fig2": lambda: similarity_boxes(table, numbers),
-        "paper_fig3": lambda: similarity_boxes_by_cluster(table, numbers),
-        "paper_fig4": lambda: scatters(numbers),
-        "paper_fig5": lambda: dimensions(numbers),
-        "paper_fig6": lambda: correlations(numbers),
-        "paper_fig7": lambda: task_maps(numbers),
-    }
-    return save(makers, folder)
+    makers = (
+        lambda: similarity_boxes(table, numbers),
+        lambda: similarity_boxes_by_cluster(table, numbers),
+        lambda: scatters(numbers),
+        lambda: dimensions(numbers),
+        lambda: correlations(numbers),
+        lambda: task_maps(numbers),
+    )
+    return save(dict(zip(FIGURES, makers, strict=True)), folder)
 
 
 def scatters(numbers: PaperNumbers) -> Figure:
@@ -148,17 +150,21 @@ def dimensions(numbers: PaperNumbers) -> Figure:
         axes.fill_between(part.layers, *quartiles, color=colour, alpha=0.15, linewidth=0)
         many = "models" if role is Role.CONTROL else "model"
         handles.append(legend_line(f"{name} {many}", **look))
+    most = max(int(part.n.max()) for part in shown.values()) - 1
+    if most < CEILING_IN_SIGHT * max(np.nanmax(part.values) for part in shown.values()):
+        axes.axhline(most, color=GREY, linestyle=":", linewidth=1)
+        handles.append(legend_line("n − 1: there cannot be more", color=GREY, linestyle=":"))
     layer_axis(axes, all_layers(shown.values()))
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, axes.get_ylim()[1] * 1.02)
     axes.set_xlabel("layer", fontsize=NORMAL)
     axes.set_ylabel("dimensions for 99% of the variance", fontsize=NORMAL)
     n_tasks = max(len(part.tasks) for part in shown.values())
     finish(
         figure,
         "Figure 5: how many dimensions a task's prompts take, by layer",
-        f"line: median over {counted(n_tasks, 'task')}, band: middle half; a control model on its own "
-        f"task; {examples_text(shown.values())} per task, so at most one dimension less"
-        f"{numbers.pooling_text}",
+        f"line: median over {counted(n_tasks, 'task')}, band: middle half"
+        f"{'; a control model on its own task' if Role.CONTROL in shown else ''}; "
+        f"{examples_text(shown.values())} per task{numbers.pooling_text}",
         handles,
     )
     return figure

@@ -7,6 +7,7 @@ from itertools import groupby, pairwise
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -49,7 +50,9 @@ def task_maps(numbers: PaperNumbers) -> Figure:
     maps = numbers.maps
     role = maps.roles[-1]  # the experimental model, if there is one
     layers = sorted({panel.layer for panel in numbers.scatters})
-    if not any(maps.at(m, role, k).isfinite().any() for m in MEASURES for k in layers):
+    defined = torch.stack([maps.at(m, role, k).isfinite() for m in MEASURES for k in layers])
+    holes = not defined.all()
+    if not defined.any():
         raise NothingToDrawError("no two tasks could be compared at the chosen layers")
     side_in = 2.9 if len(layers) <= 4 else 2.2
     figure = Figure(figsize=(max(9.0, side_in * len(layers) + 2.2), 2 * side_in + 4.3))
@@ -60,8 +63,7 @@ def task_maps(numbers: PaperNumbers) -> Figure:
         for column, layer in enumerate(layers):
             axes = panels[row, column]
             image = _map(axes, maps.at(measure, role, layer).numpy(), maps.clusters)
-            name = measure.replace("_", " ")
-            axes.set_title(f"{name}, layer {layer}", fontsize=NORMAL, loc="left")
+            axes.set_title(f"{_plain(measure)}, layer {layer}", fontsize=NORMAL, loc="left")
             if layer == layers[0]:
                 _name_clusters(axes, maps.clusters)
     bar = figure.colorbar(image, ax=panels, extend="both", shrink=0.8, aspect=40)
@@ -73,11 +75,11 @@ def task_maps(numbers: PaperNumbers) -> Figure:
     handles = [
         *role_handles(dict.fromkeys(roles)),
         *(
-            legend_line(f"{name}: {MEASURES[name]}", color=GREY, linestyle=style)
+            legend_line(f"{_plain(name)}: {MEASURES[name]}", color=GREY, linestyle=style)
             for name, style in AGREEMENT_STYLES.items()
         ),
         legend_line("not significant", color=GREY, marker="o", markerfacecolor="white"),
-        Patch(**UNDEFINED, label="undefined"),
+        *([Patch(**UNDEFINED, label="undefined")] if holes else []),
     ]
     finish(
         figure,
@@ -88,6 +90,10 @@ def task_maps(numbers: PaperNumbers) -> Figure:
         handles,
     )
     return figure
+
+
+def _plain(measure: str) -> str:
+    return measure.replace("_", " ")
 
 
 def _map(axes: Axes, values: Float[np.ndarray, "t t"], clusters: Sequence[str]) -> Any:
