@@ -200,7 +200,7 @@ def test_rows_points_and_layers_can_be_chosen(
 def test_training_size_is_that_of_the_experimental_run(told: dict[str, Any]) -> None:
     sizes = {task: about["training_size"] for task, about in told["figure_6"]["properties"].items()}
     assert sizes == {"mood": 10, "truth": 20, "tone": 30, "taste": 40, "echo": None}
-    assert told["unseen"] == ["echo"]
+    assert list(told["figure_2"]["unseen"]["experimental"]) == ["echo"]
     n = {one["property"]: one["n"] for one in told["figure_6"]["correlations"]}
     assert n == {"flesch_kincaid": 5, "coleman_liau": 5, "training_size": 4}
 
@@ -267,3 +267,12 @@ def test_what_cannot_be_drawn_is_told(
 ) -> None:
     with pytest.raises(kind, match=words):
         numbers(place, tiny_folder, table, *overrides, tasks=tasks)
+
+
+def test_what_cannot_be_drawn_is_told_before_anything_is_read(
+    place: Path, tiny_folder: Path, run_dir: Path
+) -> None:
+    asked = settings(place, tiny_folder, *SMALL, "report.paper_figures.layers=[9]", "name=early")
+    with pytest.raises(ConfigError, match="layer 9"):
+        probe.run(asked)
+    assert not run_dir.with_name("early").exists()

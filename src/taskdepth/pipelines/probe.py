@@ -22,7 +22,7 @@ from taskdepth.files import write_json
 from taskdepth.pipelines.bases import Bases
 from taskdepth.pipelines.comparing import Found, compare_all
 from taskdepth.pipelines.extracting import Study, roster
-from taskdepth.pipelines.paper import draw_paper_figures
+from taskdepth.pipelines.paper import check_paper_figures, draw_paper_figures
 from taskdepth.pipelines.probing import probe_rows
 from taskdepth.pipelines.sources import open_source
 from taskdepth.pipelines.streaming import through_memory
@@ -80,6 +80,8 @@ def run(config: ProbeConfig) -> ProbeResult:
     bases = Bases(config)
     store = _store(config)
     study = Study(config, specs, roster(config, specs), examples, bases, store)
+    if config.report.paper_figures.enabled:
+        check_paper_figures(config, specs, study)
     if config.extraction.plan:
         costs, rate = study.plan()
         console.print(table(costs, rate, config.paths.activations))
