@@ -152,8 +152,15 @@ def together(
             False,
             ["trainer.prefix_cache=true", "trainer.accumulate_batches=2", "trainer.max_epochs=2"],
         ),
-        ("llama", False, ["trainer.max_steps=3", "trainer.loss_balance=example"]),
-        ("gpt_neox", True, ["trainer.gradient_checkpointing=true"]),
+        (
+            "gpt_neox",
+            True,
+            [
+                "trainer.gradient_checkpointing=true",
+                "trainer.max_steps=3",
+                "trainer.loss_balance=example",
+            ],
+        ),
     ],
 )
 def test_each_learns_what_it_learns_alone(
