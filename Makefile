@@ -12,10 +12,10 @@ export GOMP_SPINCOUNT ?= 20000
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint fmt type clean
+.PHONY: help setup demo placement-demo test test-all lint fmt type clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 setup: $(READY) ## install into .venv (the other targets do it by themselves)
 
@@ -33,6 +33,10 @@ demo: $(READY) ## tune, train control models, probe, compare, place adapters: mi
 	@$(BIN)/python probe.py experiment=demo_probe overwrite=true
 	@$(BIN)/python train.py experiment=demo_placed overwrite=true
 	@$(BIN)/python -m taskdepth.results findings outputs/probe/demo
+
+placement-demo: $(READY) ## after make demo: does it matter where its adapter goes? minutes
+	@$(BIN)/python train.py experiment=demo_placement overwrite=true
+	@$(BIN)/python -m taskdepth.results placement outputs/train/demo-placement
 
 test: $(READY) ## the fast tests: minutes
 	@$(BIN)/python -m pytest

@@ -53,6 +53,13 @@ GEOMETRY = (
 )
 DEPTH_MAPS = ("none", "mean", "tasks")
 PROJECTIONS = ("pca", "tsne")
+POLICIES = (
+    *("region", "top_gain", "probe_slope", "similarity_drop", "manual", "all"),
+    *("uniform", "random", "first_k", "last_k", "inverse"),
+    *("gradient_norm", "adjacent_cka", "weight_snr"),
+)
+POLICIES_OF_STUDY = ("region", "top_gain", "probe_slope", "similarity_drop", "inverse")
+PLACEMENT_SCORES = ("loss", "exact_match", "rank_accuracy")
 PROBE_SCORES = ("macro_f1", "auroc", "calibration_error")
 
 NEED_PATH = {
@@ -196,6 +203,29 @@ class ControlConfig:
 
 
 @dataclass
+class PlacementConfig:
+    """`experiment=placement_study`: every one of `policies` is trained in the place of a single model, each
+    with every seed, at the parameters of `adapter` in all blocks. `study`, a run folder of probe.py, holds
+    what some policies look at; `k` is how many blocks those choose that do not know it themselves (null: as
+    many as `region` has, or a third). `reference` is what gains and time are told against; `score` decides.
+    Scores are those of up to `examples_per_task` test rows; `ranking` scores wrong answers too."""
+
+    policies: list[str] = field(default_factory=list)
+    study: str | None = None
+    k: int | None = None
+    region: str = "transition"
+    n_regions: int = 3
+    blocks: list[int] | None = None
+    seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
+    reference: str = "all"
+    score: str = "loss"
+    split: str = "test"
+    examples_per_task: int | None = 50
+    ranking: bool = True
+    calibration_rows: int = 128
+
+
+@dataclass
 class EvaluationConfig:
     """What is scored after tuning: up to `max_examples_per_task` rows of `split`, closed sets by ranking, free
     text by generation of up to `max_new_tokens`."""
@@ -248,6 +278,7 @@ class TrainConfig:
     callbacks: dict[str, Any] = field(default_factory=dict)
     control: ControlConfig = field(default_factory=ControlConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    placement: PlacementConfig = field(default_factory=PlacementConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
 
@@ -546,7 +577,51 @@ def _train_problems(config: TrainConfig) -> list[str]:
     if trainer.devices > 1:
         found.append("trainer.devices > 1: not yet, every device would read the same batches")
     found += _control_problems(config.control)
-    return found + _mixture_problems(config.mixture) + _evaluation_problems(config)
+    found += _mixture_problems(config.mixture) + _evaluation_problems(config)
+    return found + (_placement_problems(config) if config.placement.policies else [])
+
+
+def _placement_problems(config: TrainConfig) -> list[str]:
+    placement, adapter = config.placement, config.adapter
+    found = [
+        _not_one_of("placement.policies", policy, list(POLICIES))
+        for policy in placement.policies
+        if policy not in POLICIES
+    ]
+    for name, values in (("policies", placement.policies), ("seeds", placement.seeds)):
+        if len(set(values)) != len(values) or not values:
+            found.append(f"placement.{name} must be different ones, at least one: {values}")
+    if placement.reference not in placement.policies:
+        found.append(f"placement.reference={placement.reference} must be one of placement.policies")
+    if placement.score not in PLACEMENT_SCORES:
+        found.append(_not_one_of("placement.score", placement.score, list(PLACEMENT_SCORES)))
+    if placement.score == "rank_accuracy" and not placement.ranking:
+        found.append("placement.score=rank_accuracy needs placement.ranking=true")
+    if placement.split not in ("train", "validation", "test"):
+        found.append(
+            _not_one_of("placement.split", placement.split, ["train", "validation", "test"])
+        )
+    for name in ("k", "examples_per_task", "calibration_rows", "n_regions"):
+        value = getattr(placement, name)
+        if value is not None and value < 1:
+            found.append(f"placement.{name} must be at least 1, not {value}")
+    for policy in placement.policies:
+        if policy in POLICIES_OF_STUDY and placement.study is None:
+            found.append(
+                f"placement policy {policy} needs placement.study=<run folder of probe.py>"
+            )
+    if ("manual" in placement.policies) != (placement.blocks is not None):
+        found.append("placement.blocks=[…] and the policy manual need each other")
+    if "LoraConfig" not in str((adapter.peft or {}).get("_target_")):
+        found.append("a placement study is about LoRA in different blocks: adapter=lora")
+    if adapter.blocks is not None or adapter.blocks_from is not None:
+        found.append("a placement study chooses blocks itself: leave adapter.blocks out")
+    if config.role != "experimental" or config.evaluation.enabled or config.ckpt_path is not None:
+        found.append(
+            "a placement study trains experimental models and scores them itself: "
+            "role=experimental evaluation=none ckpt_path=null"
+        )
+    return found
 
 
 def _control_problems(control: ControlConfig) -> list[str]:
@@ -690,6 +765,7 @@ def _probe_problems(config: ProbeConfig) -> list[str]:
         )
     lists: list[tuple[str, list[str], tuple[str, ...]]] = [
         ("stages", config.stages, STAGES),
+        ("selection.policy", [config.selection.policy], POLICIES),
         ("extraction.poolings", config.extraction.poolings, POOLINGS),
         ("probe.poolings", config.probe.poolings, tuple(config.extraction.poolings)),
         ("similarity.poolings", config.similarity.poolings, tuple(config.extraction.poolings)),

@@ -31,6 +31,7 @@ NEEDS = {
     **{option: [f"data.path={Path(__file__).parent}"] for option in sorted(LOCAL)},
     ("mixture", "weights"): ["mixture.weights={demo_arithmetic: 1}"],
     ("selection", "manual"): ["selection.blocks=[0]"],
+    ("experiment", "placement_study"): ["placement.study=somewhere"],
     ("adapter", "qlora"): ["model=pretrained", "model.path=somewhere"],
     # the run fills these in
     ("adapter", "adalora"): [f"adapter.peft.{n}" for n in ("total_step=9", "tinit=0", "tfinal=0")],
@@ -42,6 +43,7 @@ ONLY = {
     ("paths", "train"): "train",
 }
 ONLY |= {("paths", "probe"): "probe"}
+STUDY = ["experiment=placement_study", "placement.study=somewhere"]
 PROBE_MODELS = ["models.pretrained=x", "models.controls=y"]
 
 
@@ -178,6 +180,24 @@ def test_typos_and_wrong_types_fail_while_composing(override: str) -> None:
         ("train", ["scheduler.warmup_fraction=2"], "between 0 and 1"),
         ("train", ["trainer.loss_balance=words"], "trainer.loss_balance=words is unknown"),
         ("train", ["logger.mode=loud"], "logger.mode=loud is unknown"),
+        ("train", [*STUDY, "placement.policies=[all,frist_k]"], "did you mean first_k"),
+        ("train", [*STUDY, "placement.policies=[all,all]"], "must be different ones"),
+        ("train", [*STUDY, "placement.policies=[region,first_k]"], "reference=all must be one of"),
+        ("train", [*STUDY, "placement.seeds=[]"], "at least one"),
+        ("train", [*STUDY, "placement.study=null"], "top_gain needs placement.study="),
+        ("train", [*STUDY, "placement.policies=[all,manual]"], "need each other"),
+        ("train", [*STUDY, "placement.score=f1"], "placement.score=f1 is unknown"),
+        (
+            "train",
+            [*STUDY, "placement.score=rank_accuracy", "placement.ranking=false"],
+            "needs placement.ranking",
+        ),
+        ("train", [*STUDY, "placement.split=dev"], "placement.split=dev is unknown"),
+        ("train", [*STUDY, "placement.k=0"], "placement.k must be at least 1"),
+        ("train", [*STUDY, "adapter=ia3"], "about LoRA in different blocks"),
+        ("train", [*STUDY, "adapter.blocks=[1]"], "leave adapter.blocks out"),
+        ("train", [*STUDY, "role=control"], "trains experimental models"),
+        ("probe", ["selection.policy=regoin"], "selection.policy=regoin is unknown"),
         ("probe", ["stages=[extrakt]"], "stages=extrakt is unknown: did you mean extract"),
         ("probe", ["stages=[]"], "stages is empty"),
         ("probe", ["models.controls=null"], "compare stage needs models.controls"),

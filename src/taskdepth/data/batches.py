@@ -195,6 +195,11 @@ class ScoringBatches:
             self._batches[-1].append(rows)
             n_rows += len(rows)
 
+    @property
+    def packed(self) -> bool:
+        """Whether answers stand side by side, so that the model must be kept from looking across."""
+        return self._packed
+
     def __len__(self) -> int:
         return len(self._batches)
 

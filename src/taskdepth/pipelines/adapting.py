@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from taskdepth import layers
 from taskdepth.config import TrainConfig, instantiate
 from taskdepth.data.collate import pad
 from taskdepth.data.module import PlainTextDataModule, TaskDataModule
 from taskdepth.models import adalora, adapters, starts
+from taskdepth.models.budget import with_ranks
 from taskdepth.models.loading import LanguageModel
 from taskdepth.pipelines.fitting import n_steps
 from taskdepth.seeds import stable_seed
@@ -29,13 +31,14 @@ def adapt(
     specs: Sequence[TaskSpec],
     data: TaskDataModule | PlainTextDataModule,
     blocks: Sequence[int] | None,
+    ranks: Mapping[int, int] | None = None,
 ) -> PeftModel:
-    """`model.lm` with the adapter that `config.adapter.peft` describes.
+    """`model.lm` with the adapter that `config.adapter.peft` describes, in `blocks` with these `ranks`.
 
     AdaLoRA is told how many steps the run has, Poly which tasks there are, EVA and CorDA get rows to read.
 
     Raises:
-        ConfigError: the PEFT config cannot be built, or a block does not exist.
+        ConfigError: the PEFT config cannot be built, a block does not exist, or the adapter has no ranks.
         ModelError: PEFT cannot adapt this model.
     """
     node: dict[str, Any] = config.adapter.peft
@@ -43,6 +46,8 @@ def adapt(
     if str(node.get("_target_", "")).endswith("AdaLoraConfig"):
         filled = adalora.times(n_steps(config, len(data.train_dataloader())), node)
     peft_config = instantiate({**node, **filled})
+    if ranks is not None:
+        peft_config = with_ranks(peft_config, layers.blocks_path(model.lm), ranks)
     calibration: starts.Calibration = ()
     if starts.kind(peft_config) in starts.FROM_DATA:
         if config.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():

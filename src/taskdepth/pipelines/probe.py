@@ -36,7 +36,7 @@ from taskdepth.results.findings import Findings
 from taskdepth.results.table import LayerTable, Row
 from taskdepth.results.undefined import Undefined, digest
 from taskdepth.run_directory import RunDirectory
-from taskdepth.selection.placement import select
+from taskdepth.selection.policies import select
 from taskdepth.selection.regions import detect_regions
 from taskdepth.selection.signals import layer_signals
 from taskdepth.tasks.spec import Source, TaskSpec, select_tasks

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
@@ -32,8 +32,9 @@ from taskdepth.pipelines.adapting import adapt
 from taskdepth.pipelines.controls import train_controls
 from taskdepth.pipelines.evaluating import evaluate
 from taskdepth.pipelines.fitting import FitReport, fit
+from taskdepth.pipelines.placement_study import FIGURE, ROWS, placement_study, scoring_batches
 from taskdepth.pipelines.sources import open_source, prompt_format
-from taskdepth.results import tracking
+from taskdepth.results import placement_table, tracking
 from taskdepth.run_directory import RunDirectory
 from taskdepth.selection.placement import LayerSelection, check_fits
 from taskdepth.tasks.spec import Source, TaskSpec, select_tasks
@@ -70,6 +71,8 @@ def run(config: TrainConfig) -> TrainResult:
             check_not_empty(source, spec, Split.TRAIN)
         if config.evaluation.enabled:
             load(source, spec, Split(config.evaluation.split), limit=1)
+        if config.placement.policies:
+            load(source, spec, Split(config.placement.split), limit=1)
     selection = (
         LayerSelection.read(Path(config.adapter.blocks_from))
         if config.adapter.blocks_from
@@ -83,6 +86,11 @@ def run(config: TrainConfig) -> TrainResult:
             else loading.load_config(folder, trust_remote_code=config.model.trust_remote_code)
         )
         check_fits(selection, architecture.num_hidden_layers)
+        if selection.rank_pattern is not None and config.role == Role.CONTROL:
+            raise ConfigError(
+                f"{config.adapter.blocks_from} gives ranks by block, which control models do not take: "
+                "remove its rank_pattern, or name adapter.blocks"
+            )
     if config.ckpt_path is not None and not Path(config.ckpt_path).is_file():
         raise ConfigError(f"ckpt_path={config.ckpt_path}: there is no such checkpoint")
     directory = RunDirectory(Path(config.paths.run_dir), config, _finished_by(config))
@@ -97,6 +105,9 @@ def run(config: TrainConfig) -> TrainResult:
         console.print(f"{rows} skipped: {directory / 'skipped_rows.json'}")
     trained["seconds"] = round(time.perf_counter() - start_s, 3)
     directory.finish(trained)
+    if "placement" in trained:
+        console.print(placement_table.rich_table(trained["placement"]))
+        console.print(f"figure: {directory / FIGURE}")
     console.print(_summary(trained))
     console.print(f"done in {trained['seconds']:.0f} s: {directory.path}")
     return TrainResult(directory.path, trained.get("validation_loss"), trained)
@@ -133,6 +144,8 @@ def _batching(config: TrainConfig, model: LanguageModel, console: Console) -> Ba
 
 def _summary(trained: dict[str, Any]) -> str:
     """What came out, in one line."""
+    if "placement" in trained:
+        return str(trained["placement"]["verdict"])
     if "controls" in trained:
         by_task = [control["validation"] for control in trained["controls"].values()]
         head = f"{len(by_task)} control models"
@@ -153,6 +166,8 @@ def _summary(trained: dict[str, Any]) -> str:
 
 
 def _finished_by(config: TrainConfig) -> str:
+    if config.placement.policies:
+        return placement_table.FILE
     return "controls.json" if config.role == Role.CONTROL else "metrics.json"
 
 
@@ -194,9 +209,9 @@ def _train(
     directory: RunDirectory,
     console: Console,
 ) -> dict[str, Any]:
-    blocks = config.adapter.blocks
+    blocks, ranks = config.adapter.blocks, None
     if selection is not None:
-        blocks = list(selection.blocks)
+        blocks, ranks = list(selection.blocks), selection.rank_pattern
     rates = asdict(config.mixture)
     del rates["unseen"]
     rates["weights"] = rates["weights"] or {}
@@ -213,15 +228,19 @@ def _train(
     if config.role == Role.CONTROL:
         rows = ControlRows(mixture, source, specs, config.control.match)
 
-    def data_of(chosen: Sequence[TaskSpec]) -> TaskDataModule:
+    def data_of(
+        chosen: Sequence[TaskSpec],
+        seed: int = config.seed,
+        val_examples: int | None = config.trainer.val_examples_per_task,
+    ) -> TaskDataModule:
         return TaskDataModule(
             source,
             chosen,
             tokeniser,
             rows,
             batching=batching,
-            seed=config.seed,
-            val_examples_per_task=config.trainer.val_examples_per_task,
+            seed=seed,
+            val_examples_per_task=val_examples,
             unseen=unseen,
         )
 
@@ -233,9 +252,20 @@ def _train(
         config=asdict(config),
     ) as wandb_run:
         tracking.say_where(wandb_run, console)
-        if config.role == Role.CONTROL:
+        if config.placement.policies:
+            metrics: dict[str, Any] = placement_study(
+                config,
+                model,
+                specs,
+                lambda seed: data_of(specs, seed, val_examples=0),  # scored on test rows instead
+                scoring_batches(config.placement, source, specs, tokeniser, batching),
+                directory.path,
+                console,
+            )
+            files = [directory / ROWS, directory / "policies"]
+        elif config.role == Role.CONTROL:
             done = train_controls(config, model, specs, data_of, blocks, directory.path, console)
-            metrics: dict[str, Any] = {"model": model.path, "controls": done}
+            metrics = {"model": model.path, "controls": done}
             files = [directory / "controls"]
         else:
             data = (
@@ -243,7 +273,7 @@ def _train(
                 if config.role == Role.PRETRAINED
                 else data_of(specs)
             )
-            lm = _wrapped(config, model, specs, data, blocks, console)
+            lm = _wrapped(config, model, specs, data, blocks, ranks, console)
             metrics = _train_one(config, model, lm, specs, data, directory, wandb_run, console)
             if config.evaluation.enabled:
                 evaluated = evaluate(lm, source, specs, tokeniser, config.evaluation, batching)
@@ -261,12 +291,13 @@ def _wrapped(
     specs: Sequence[TaskSpec],
     data: TaskDataModule | PlainTextDataModule,
     blocks: Sequence[int] | None,
+    ranks: Mapping[int, int] | None,
     console: Console,
 ) -> nn.Module:
     lm: nn.Module = model.lm
     if config.adapter.peft is None:
         return lm
-    lm = adapt(config, model, specs, data, blocks)
+    lm = adapt(config, model, specs, data, blocks, ranks)
     console.print(f"adapter in blocks {list(adapters.adapted_blocks(lm))}")
     return lm
 

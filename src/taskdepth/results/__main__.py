@@ -1,4 +1,4 @@
-"""Read results in the terminal: `python -m taskdepth.results findings RUN`."""
+"""Read results in the terminal: `python -m taskdepth.results findings RUN`, `… placement RUN`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from taskdepth.errors import ResultsError, TaskdepthError
+from taskdepth.results import placement_table
 
 
 def findings(run: Path) -> None:
@@ -27,12 +28,33 @@ def findings(run: Path) -> None:
         console.print("  •", line, markup=False)
 
 
+def placement(run: Path, *, as_markdown: bool = False) -> None:
+    """Print the table of a placement study.
+
+    Raises:
+        ResultsError: the run has none.
+    """
+    found = placement_table.read(run)
+    if as_markdown:
+        print(placement_table.markdown(found))
+        return
+    console = Console(highlight=False)
+    console.print(placement_table.rich_table(found))
+    console.print(found["verdict"], markup=False)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m taskdepth.results", description=__doc__)
     commands = parser.add_subparsers(required=True)
     of_run = commands.add_parser("findings", help="what a probe.py run found, in plain words")
     of_run.add_argument("run", type=Path, help="its folder")
     of_run.set_defaults(command=lambda arguments: findings(arguments.run))
+    of_study = commands.add_parser("placement", help="what a placement study of train.py found")
+    of_study.add_argument("run", type=Path, help="its folder")
+    of_study.add_argument("--markdown", action="store_true", help="all of it, as Markdown")
+    of_study.set_defaults(
+        command=lambda arguments: placement(arguments.run, as_markdown=arguments.markdown)
+    )
     arguments = parser.parse_args()
     try:
         arguments.command(arguments)

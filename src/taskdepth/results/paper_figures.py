@@ -69,7 +69,7 @@ PROPERTY_NAMES = {
 }
 # clusters by colour and shape: twelve colours alone are told apart by nobody
 CLUSTER_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
-CLUSTER_MARKERS = ("o", "^", "s", "D")
+CLUSTER_MARKERS = ("o", "x", "^", "+")
 AGREEMENT_STYLES = {"centroid_cosine": "-", "covariance_cosine": "--"}
 MAP_COLOURS = "PuOr"  # two hues that any colour vision tells apart, white in between
 
@@ -122,7 +122,7 @@ def similarity_boxes(table: LayerTable, numbers: PaperNumbers) -> Figure:
     _box_axis(axes, layers)
     axes.set_ylabel(MEASURE_NAME, fontsize=NORMAL)
     axes.set_xlabel("layer", fontsize=NORMAL)
-    n_tasks = max(len(found.tasks) for found in shown.values())
+    n_tasks = max(len(set(found.tasks) - set(numbers.unseen)) for found in shown.values())
     finish(
         figure,
         "Figure 2: similarity to the control models, by layer",
@@ -388,8 +388,8 @@ def _boxes(
         widths=0.7 / n_places,
         patch_artist=True,
         manage_ticks=False,
-        boxprops={"facecolor": colour, "alpha": 0.55, "linewidth": 0},
-        medianprops={"color": "black", "linewidth": line + 0.4},
+        boxprops={"facecolor": colour, "alpha": 0.35, "linewidth": 0},
+        medianprops={"color": colour, "linewidth": line + 0.7, "gid": "median"},
         whiskerprops={"color": colour, "linewidth": line},
         capprops={"linewidth": 0},
         flierprops={
@@ -426,7 +426,8 @@ def _scatter(axes: Axes, panel: Scatter, clusters: np.ndarray, names: Sequence[s
     for name in names:
         here = points[clusters == name]
         look = _cluster_look(names, name)
-        axes.scatter(here[:, 0], here[:, 1], s=7, alpha=0.6, linewidths=0, **look)
+        line = 0 if look["marker"] in "o^" else 0.8  # x and + are made of lines
+        axes.scatter(here[:, 0], here[:, 1], s=8, alpha=0.6, linewidths=line, **look)
     axes.set_xlabel(_axis_name(panel, 0), fontsize=SMALL)
     axes.set_ylabel(_axis_name(panel, 1), fontsize=SMALL)
     axes.set_xticks([])
@@ -440,11 +441,10 @@ def _axis_name(panel: Scatter, axis: int) -> str:
 
 def _cluster_look(names: Sequence[str], name: str) -> dict[str, Any]:
     """A colour and a shape: no two of up to 24 clusters have both in common."""
-    index = names.index(name)
-    n_colours, n_markers = len(CLUSTER_COLOURS), len(CLUSTER_MARKERS)
+    shape, colour = divmod(names.index(name), len(CLUSTER_COLOURS))
     return {
-        "color": CLUSTER_COLOURS[index % n_colours],
-        "marker": CLUSTER_MARKERS[(index // n_colours + index) % n_markers],
+        "color": CLUSTER_COLOURS[colour],
+        "marker": CLUSTER_MARKERS[shape % len(CLUSTER_MARKERS)],
     }
 
 

@@ -1,19 +1,17 @@
-"""Which blocks an adapter should change: `LayerSelection`, its file, and policies to choose."""
+"""Which blocks an adapter should change, and with what rank: `LayerSelection` and its file."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import yaml
-from jaxtyping import Float
 
-from taskdepth.errors import ConfigError, ResultsError, nearest
+from taskdepth.errors import ConfigError, ResultsError
 from taskdepth.files import write_text
-from taskdepth.layers import block_of, check_blocks, depth_of
+from taskdepth.layers import check_blocks, depth_of
 from taskdepth.selection.lora import lora_config, selection_file
 from taskdepth.selection.regions import Regions
 
@@ -34,11 +32,12 @@ HEADER = """\
 class LayerSelection:
     """Some blocks of `model`, which has `n_blocks`, and one sentence on why these.
 
-    `regions` are what was known of the model's regions; None where nobody looked.
+    `regions` are what was known of the model's regions; None where nobody looked. `rank_pattern`:
+    block → the rank of a LoRA there; None leaves it to the adapter's own settings.
 
     Raises:
-        ConfigError: a block does not exist, is named twice, none is chosen, or the regions are
-            those of another number of layers.
+        ConfigError: a block does not exist, is named twice, none is chosen, the regions are those of
+            another number of layers, or the ranks those of other blocks.
     """
 
     blocks: tuple[int, ...]
@@ -47,6 +46,7 @@ class LayerSelection:
     reason: str
     model: str
     regions: Regions | None = None
+    rank_pattern: Mapping[int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.regions is not None and self.regions.n_layers != self.n_blocks:
@@ -55,6 +55,12 @@ class LayerSelection:
                 f"the model has {self.n_blocks} blocks"
             )
         object.__setattr__(self, "blocks", check_blocks(self.blocks, self.n_blocks))
+        ranks = self.rank_pattern
+        if ranks is not None and (set(ranks) != set(self.blocks) or min(ranks.values()) < 1):
+            raise ConfigError(
+                f"rank_pattern must give each of blocks {list(self.blocks)} a rank of at least 1, "
+                f"not {dict(ranks)}"
+            )
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -77,10 +83,12 @@ class LayerSelection:
     def write(self, path: Path) -> None:
         """Write `selection.yaml` in one step: the file is whole or absent."""
         content = {"schema": SCHEMA_VERSION, **_plain(asdict(self))}
+        if self.rank_pattern is None:
+            del content["rank_pattern"]
         text = yaml.safe_dump(
             content, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100
         )
-        write_text(path, HEADER.format(layers=_in_words(self.layers)) + text)
+        write_text(path, HEADER.format(layers=in_words(self.layers)) + text)
 
     @classmethod
     def read(cls, path: Path) -> LayerSelection:
@@ -92,7 +100,8 @@ class LayerSelection:
         content = _load(path)
         if (schema := content.pop("schema", "none")) != SCHEMA_VERSION:
             raise ResultsError(f"{path} has schema {schema}; this version reads {SCHEMA_VERSION}")
-        _check(content, SELECTION_KINDS, path)
+        kinds = SELECTION_KINDS | ({"rank_pattern": RANKS} if "rank_pattern" in content else {})
+        _check(content, kinds, path)
         regions = content.pop("regions")
         if regions is not None:
             _check(regions, REGIONS_KINDS, path, prefix="regions.")
@@ -121,98 +130,17 @@ def check_fits(selection: LayerSelection, n_blocks: int) -> None:
     """
     if selection.n_blocks != n_blocks:
         raise ResultsError(
-            f"selection of {_in_words(selection.layers)} of {selection.model} was made for a model "
+            f"selection of {in_words(selection.layers)} of {selection.model} was made for a model "
             f"of {selection.n_blocks} blocks, this one has {n_blocks}"
         )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Evidence:
-    """All that a policy may look at; each takes what it needs."""
+def in_words(layers: Sequence[int]) -> str:
+    """`layers`, which ascend, in words.
 
-    n_blocks: int
-    regions: Regions | None
-    gain: Float[np.ndarray, " n_blocks"] | None
-    region: str
-    k: int | None
-    blocks: Sequence[int]
-
-
-def region_blocks(evidence: Evidence) -> tuple[Iterable[int], str]:
-    """The blocks of the region called `region`; all blocks where no regions were found."""
-    regions = evidence.regions
-    if regions is None:
-        raise ConfigError("policy region needs regions: run the stages that compare two models")
-    if evidence.region not in regions.names:
-        hint = nearest(evidence.region, list(regions.names))
-        raise ConfigError(f"unknown region {evidence.region!r}: {hint}")
-    if not regions.found:
-        return range(evidence.n_blocks), f"All layers, as no regions were found: {regions.reason}."
-    layers = regions.layers(evidence.region)
-    reason = f"The {evidence.region} region is {_in_words(layers)} of {evidence.n_blocks}."
-    return map(block_of, layers), reason
-
-
-def top_gain_blocks(evidence: Evidence) -> tuple[Iterable[int], str]:
-    """The `k` blocks whose layers gain most, the lower of equal ones; never an undefined gain."""
-    gain, k = evidence.gain, evidence.k
-    if gain is None or gain.shape != (evidence.n_blocks,):
-        raise ConfigError(f"policy top_gain needs the gain of each of {evidence.n_blocks} layers")
-    n_defined = int(np.isfinite(gain).sum())
-    if k is None or not 1 <= k <= n_defined:
-        raise ConfigError(
-            f"policy top_gain needs k, the number of blocks, between 1 and {n_defined}: k={k}"
-        )
-    order = np.argsort(np.where(np.isfinite(gain), -gain, np.inf), kind="stable")
-    blocks = [int(block) for block in order[:k]]
-    layers = _in_words(sorted(map(depth_of, blocks)))
-    return blocks, f"The largest gain is that of {layers}: at least {gain[blocks[-1]]:.3g}."
-
-
-def manual_blocks(evidence: Evidence) -> tuple[Iterable[int], str]:
-    """The blocks that were asked for."""
-    return evidence.blocks, "Chosen by hand."
-
-
-Policy = Callable[[Evidence], tuple[Iterable[int], str]]
-POLICIES: dict[str, Policy] = {
-    "region": region_blocks,
-    "top_gain": top_gain_blocks,
-    "manual": manual_blocks,
-}
-
-
-def select(
-    policy: str,
-    n_blocks: int,
-    model: str,
-    regions: Regions | None = None,
-    gain: Float[np.ndarray, " n_blocks"] | None = None,
-    *,
-    region: str = "transition",
-    k: int | None = None,
-    blocks: Sequence[int] = (),
-) -> LayerSelection:
-    """The blocks that `policy` chooses for a model of `n_blocks`.
-
-    `region` is for the policy region, `gain` (of layers 1 to L) and `k` for top_gain, `blocks` for
-    manual.
-
-    Raises:
-        ConfigError: the policy is unknown, lacks what it needs, or its choice does not exist.
-
-    >>> select("manual", 8, "tiny", blocks=[4, 3]).layers
-    (4, 5)
+    >>> in_words([4]), in_words([1, 4, 5, 6])
+    ('layer 4', 'layers 1, 4-6')
     """
-    if policy not in POLICIES:
-        raise ConfigError(f"unknown policy {policy!r}: {nearest(policy, list(POLICIES))}")
-    evidence = Evidence(n_blocks, regions, gain, region, k, blocks)
-    chosen, reason = POLICIES[policy](evidence)
-    return LayerSelection(tuple(chosen), n_blocks, policy, reason, model, regions)
-
-
-def _in_words(layers: Sequence[int]) -> str:
-    """`layers`, which ascend: layer 4, or layers 1, 4-6."""
     starts = [layer for layer in layers if layer - 1 not in layers]
     ends = [layer for layer in layers if layer + 1 not in layers]
     runs = [
@@ -249,6 +177,10 @@ def _are_integers(value: Any) -> bool:
 INTEGER: Kind = ("a whole number", _is_integer)
 INTEGERS: Kind = ("a list of whole numbers", _are_integers)
 TEXT: Kind = ("text", lambda value: isinstance(value, str))
+RANKS: Kind = (
+    "whole numbers by block",
+    lambda value: isinstance(value, dict) and _are_integers([*value, *value.values()]),
+)
 
 SELECTION_KINDS: dict[str, Kind] = {
     "blocks": INTEGERS,

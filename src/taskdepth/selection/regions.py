@@ -13,10 +13,13 @@ from torch import Tensor
 
 from taskdepth.errors import ConfigError, DataError, nearest
 
-LEVEL = 0.05  # the chance of finding regions where there are none
+LEVEL = 0.01  # the chance of finding regions where there are none
 COVERAGE = 0.95  # of the boundaries' intervals
 N_ROTATIONS = 999  # draws under the null hypothesis: p-values in steps of 0.001
 ROUNDING = 1e-9  # relative size below which a difference is rounding
+SLOPE_PRICE = 0.02  # of what a slope within a region explains, this share counts as unexplained
+SHORTEST_START = 2  # layers that are alike to the last digit before that is no accident
+PRINTED = 1e4  # values that are whole multiples of 1 / PRINTED were rounded for a page
 NAMES = ("shared", "transition", "refinement")  # arXiv:2410.20008
 
 Curves = Float[np.ndarray, "n_signals n_layers"]
@@ -90,21 +93,26 @@ def detect_regions(
     n_bootstrap: int = 200,
     seed: int = 0,
 ) -> Regions:
-    """Cut the layers into `n_regions` runs within which all signals are as constant as can be.
+    """Cut the layers into `n_regions` runs within which all signals are as steady as can be.
 
     Signals are standardised over layers, so that each has the same say. A signal that is constant,
     or not finite at some layer, is left out: where different signals speak on the two sides of a
-    layer, their difference would look like a boundary. The cut is the exact least-squares optimum;
-    a region may be one layer long. Where signals climb gradually, the first and last layers of the
-    slope go to the neighbours: a slope over layers 10 to 15 is cut near (10, 14).
+    layer, their difference would look like a boundary. The cut is the exact least-squares optimum for
+    a straight line in each region and signal, where `SLOPE_PRICE` of what a slope explains is counted
+    as unexplained: regions are level where levels will do, and a steady climb from one level to the
+    next is a region of its own instead of being shared out between its neighbours. A region may be
+    one layer long.
 
-    Any curve can be cut. Regions are found only if the cut explains more variance than it does, at
-    the 5 % level, for straight lines with noise that is independent between layers; a straight line
-    is no evidence, since it changes nowhere in particular. The null is drawn by rotating the
+    Any curve can be cut. Regions are found only if levels (no slopes) explain more variance than they
+    do, at the 1 % level, for straight lines with noise that is independent between layers; a straight
+    line is no evidence, since it changes nowhere in particular. The null is drawn by rotating the
     residuals of the signals' lines, all signals alike. That is exact for normal noise, however
     correlated the signals are, and includes noise without a slope (rotation tests: Langsrud 2005,
     Statistics and Computing 15). Noise that is correlated between layers, such as a random walk,
     and curves with a bend, such as an exponential approach, do pass for regions.
+
+    Noise never repeats itself: where no signal moves at all over the first layers, as it is below the
+    first adapted block of all models, the first region is exactly these.
 
     The intervals are those of the same cut for `n_bootstrap` draws of the signals with replacement,
     or for `resampled`, the signals of resampled data. With one signal and no `resampled` they have
@@ -127,16 +135,17 @@ def detect_regions(
         )
     n_layers = curves.shape[1]
     usable = _standardised(curves)
+    start = _unmoved(curves)
     rng = np.random.default_rng(seed)
-    p_value, reason = _evidence(usable, n_regions, rng)
+    p_value, reason = _evidence(usable, n_regions, start, rng)
     if reason:
         return Regions(n_layers, n_regions, found=False, p_value=p_value, reason=reason)
     if resampled is None:
         draws = [usable[rng.integers(len(usable), size=len(usable))] for _ in range(n_bootstrap)]
     else:
         draws = [draw for one in resampled_curves if len(draw := _standardised(one))]
-    boundaries = _boundaries(usable, n_regions)
-    intervals = _intervals(boundaries, [_boundaries(draw, n_regions) for draw in draws])
+    boundaries = _boundaries(usable, n_regions, start)
+    intervals = _intervals(boundaries, [_boundaries(draw, n_regions, start) for draw in draws])
     return Regions(n_layers, n_regions, True, p_value, boundaries, intervals)
 
 
@@ -157,30 +166,86 @@ def _standardised(curves: Curves) -> Float[np.ndarray, "n_usable n_layers"]:
     return standardised
 
 
-def _evidence(curves: Curves, n_regions: int, rng: np.random.Generator) -> tuple[float, str]:
+def _unmoved(curves: Curves) -> int:
+    """How many layers there are at the start over which nothing moves; 0 where that may be chance."""
+    finite = curves[np.isfinite(curves).all(axis=1)]
+    varying = finite[np.ptp(finite, axis=1) > ROUNDING * np.abs(finite).max(axis=1, initial=0)]
+    if not len(varying) or np.allclose(varying * PRINTED, np.round(varying * PRINTED), atol=1e-6):
+        return 0
+    moved = np.abs(varying - varying[:, :1]) > ROUNDING * np.abs(varying).max(axis=1, keepdims=True)
+    start = int(np.argmax(moved.any(axis=0)))
+    return start if start >= SHORTEST_START else 0
+
+
+def _evidence(
+    curves: Curves, n_regions: int, start: int, rng: np.random.Generator
+) -> tuple[float, str]:
     """The p-value, and why there is no evidence for regions; "" where there is."""
     n_signals, n_layers = curves.shape
     if n_layers <= n_regions:
         return 1.0, f"{n_layers} layers are too few to tell {n_regions} regions apart"
     if not n_signals:
         return 1.0, "every signal is constant, or undefined at some layer"
+    if 0 < start <= n_layers - (n_regions - 1):
+        return 1 / (1 + N_ROTATIONS), ""
     p_value = _p_value(curves, n_regions, rng)
     if p_value > LEVEL:
         return p_value, f"straight lines with noise look as much like regions (p = {p_value:.2g})"
     return p_value, ""
 
 
-def _boundaries(curves: Curves, n_regions: int) -> tuple[int, ...]:
+def _boundaries(curves: Curves, n_regions: int, start: int = 0) -> tuple[int, ...]:
+    """The best cut; with the first region's end at `start`, unless that is 0 or leaves no room."""
+    n_layers = curves.shape[1]
+    cost = _costs(curves)
+    # least[j]: of the best cut of the first j layers into the regions so far
+    least = cost[0].copy()
+    if 0 < start <= n_layers - (n_regions - 1):
+        least[np.arange(n_layers + 1) != start] = np.inf
+    last_cuts = []
+    for _ in range(n_regions - 1):
+        totals = least[:, None] + cost
+        last_cuts.append(totals.argmin(axis=0))
+        least = totals.min(axis=0)
+    end, ends = n_layers, []
+    for cuts in reversed(last_cuts):
+        end = int(cuts[end])
+        ends.append(end)
+    return tuple(reversed(ends))
+
+
+def _costs(curves: Curves) -> Float[np.ndarray, "n_edges n_edges"]:
+    """What a region from layer i + 1 to layer j leaves unexplained; infinite where j <= i."""
+    n_edges = curves.shape[1] + 1
+    i, j = np.triu_indices(n_edges, 1)
+    layer = np.arange(n_edges - 1) - (n_edges - 2) / 2  # centred: the sums below cancel less
+
+    def summed(values: np.ndarray) -> np.ndarray:
+        """The sums of `values` over every region."""
+        ends = np.concatenate([np.zeros_like(values[..., :1]), values.cumsum(axis=-1)], axis=-1)
+        return np.asarray(ends[..., j] - ends[..., i])
+
+    n = j - i
+    sums, layers = summed(curves), summed(layer)
+    level = (summed(curves**2) - sums**2 / n).sum(axis=0)
+    spread = summed(layer**2) - layers**2 / n
+    slope = ((summed(curves * layer) - sums * layers / n) ** 2).sum(axis=0)
+    explained = np.divide(slope, spread, out=np.zeros_like(slope), where=n > 1)
+    cost = np.full((n_edges, n_edges), np.inf)
+    cost[i, j] = np.maximum(level - (1 - SLOPE_PRICE) * explained, 0)
+    return cost
+
+
+def _level_ends(curves: Curves, n_regions: int) -> list[int]:
     # least squares is the cost of a linear kernel: the optimum of ruptures.Dynp with its l2 cost,
     # by the compiled search, several hundred times faster
     search = ruptures.KernelCPD(kernel="linear", min_size=1, jump=1).fit(curves.T)
-    ends: list[int] = search.predict(n_bkps=n_regions - 1)
-    return tuple(int(end) for end in ends[:-1])
+    return [int(end) for end in search.predict(n_bkps=n_regions - 1)[:-1]]
 
 
 def _explained(curves: Curves, n_regions: int) -> float:
-    """The sum of squares between regions, for the best cut of centred signals."""
-    starts = [0, *_boundaries(curves, n_regions)]
+    """The sum of squares between regions, for the best cut of centred signals into levels."""
+    starts = [0, *_level_ends(curves, n_regions)]
     sums = np.add.reduceat(curves, starts, axis=1)
     lengths = np.diff([*starts, curves.shape[1]])
     return float((sums**2 / lengths).sum())

@@ -64,7 +64,7 @@ def layer_signals(
             )
     # rows about no single task are called `all`
     tasks = [task for task in by_role[roles[0]].unique("task") if task != "all"]
-    curves = [_curves(by_role[role], tasks, table.n_blocks) for role in roles]
+    curves = [mean_curves(by_role[role], tasks, table.n_blocks) for role in roles]
     drawn = np.random.default_rng(seed).integers(len(tasks), size=(n_bootstrap, len(tasks)))
     (summary,) = _summaries(curves, np.arange(len(tasks))[None])
     names = (f"{roles[0]}_median", f"{roles[0]}_iqr", "gain")[: len(roles) + 1]
@@ -78,16 +78,16 @@ def layer_signals(
     )
 
 
-def _curves(
-    rows: LayerTable, tasks: list[str], n_layers: int
-) -> Float[np.ndarray, "n_tasks n_layers"]:
-    """The mean value of each task and layer; NaN where no value is defined."""
-    total, count = np.zeros((2, len(tasks), n_layers))
+def mean_curves(
+    rows: LayerTable, tasks: list[str], n_layers: int, *, from_depth: int = 1
+) -> Float[np.ndarray, "n_tasks n_depths"]:
+    """The mean value of each task at depths `from_depth` to `n_layers`; NaN where none is defined."""
+    total, count = np.zeros((2, len(tasks), n_layers + 1 - from_depth))
     position = {task: index for index, task in enumerate(tasks)}
     for row in rows:
-        if row.depth >= 1 and row.task in position and not np.isnan(row.value):
-            total[position[row.task], row.depth - 1] += row.value
-            count[position[row.task], row.depth - 1] += 1
+        if row.depth >= from_depth and row.task in position and not np.isnan(row.value):
+            total[position[row.task], row.depth - from_depth] += row.value
+            count[position[row.task], row.depth - from_depth] += 1
     return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
 
 

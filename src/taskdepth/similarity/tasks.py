@@ -98,23 +98,34 @@ def _covariance_products(
 ) -> tuple[Float[Tensor, "tasks tasks"], Float[Tensor, " tasks"]]:
     """Unbiased inner products tr(Σ_s Σ_t) of the tasks' covariances; and their scales."""
     rows = [centred(part) for part in states]
-    n = [len(part) for part in rows]
-    products = torch.zeros(len(rows), len(rows), dtype=torch.float64)
-    scales = torch.zeros(len(rows), dtype=torch.float64)
+    squares = _squared_products(rows)
+    n = torch.tensor([float(len(part)) for part in rows], dtype=torch.float64)
+    own = torch.stack(
+        [
+            unbiased_hsic(square, norms, norms)
+            for square, norms in zip(
+                squares.diagonal(), (part.square().sum(1) for part in rows), strict=True
+            )
+        ]
+    )
+    products = squares / ((n[:, None] - 1) * (n - 1))
+    return products.diagonal_scatter(own / (n * (n - 3))), products.diagonal()
+
+
+def _squared_products(rows: list[Float[Tensor, "_ p"]]) -> Float[Tensor, "tasks tasks"]:
+    """‖x_s x_tᵀ‖² of every two tasks: from their covariances, or from Gram blocks where these are smaller."""
+    n_rows, width = sum(map(len, rows)), rows[0].shape[1]
+    if len(rows) * width**2 <= n_rows**2:
+        covariances = torch.stack([part.T @ part for part in rows]).flatten(1)
+        return covariances @ covariances.T
     stacked = torch.cat(rows)
-    starts = [sum(n[:t]) for t in range(len(n))]
-    owner = torch.repeat_interleave(torch.arange(len(n)), torch.tensor(n))
+    owner = torch.repeat_interleave(torch.arange(len(rows)), torch.tensor([*map(len, rows)]))
+    found = torch.zeros(len(rows), len(rows), dtype=torch.float64)
     for t, part in enumerate(rows):
-        # one product with this task's rows and those of all tasks after it
-        squares = (part @ stacked[starts[t] :].T).square().sum(0)
-        sums = torch.zeros(len(n), dtype=torch.float64).index_add_(0, owner[starts[t] :], squares)
-        norms = part.square().sum(1)
-        scales[t] = sums[t] / (n[t] - 1) ** 2
-        own = unbiased_hsic(sums[t], norms, norms) / (n[t] * (n[t] - 3))
-        for other in range(t + 1, len(n)):
-            products[t, other] = products[other, t] = sums[other] / ((n[t] - 1) * (n[other] - 1))
-        products[t, t] = own
-    return products, scales
+        here_and_after = owner >= t  # the other half is the same
+        squares = (part @ stacked[here_and_after].T).square().sum(0)
+        found[t] = found[t].index_add(0, owner[here_and_after], squares)
+    return found + found.triu(1).T
 
 
 def _cosines(

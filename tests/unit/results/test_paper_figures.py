@@ -88,14 +88,7 @@ def values_of(table: LayerTable, role: str, layer: int) -> np.ndarray:
 
 
 def medians_of(axes: Axes) -> list[Line2D]:
-    """The black lines across boxes; caps are drawn without a width, outliers without a line."""
-    return [
-        line
-        for line in axes.lines
-        if to_hex(line.get_color()) == "#000000"
-        and line.get_linewidth() > 0
-        and line.get_linestyle() == "-"
-    ]
+    return [line for line in axes.lines if line.get_gid() == "median"]
 
 
 def test_all_six_are_drawn(table: LayerTable, numbers: PaperNumbers, tmp_path: Path) -> None:

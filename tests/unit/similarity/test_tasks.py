@@ -48,8 +48,9 @@ def cosines(found):
     return found / scale / scale[:, None]
 
 
-def test_equals_its_definition():
-    states = some_tasks()
+@pytest.mark.parametrize("width", [P, 13], ids=["by features", "by Gram blocks"])
+def test_equals_its_definition(width):
+    states = some_tasks(p=width)
     means = products(states, centroid_product)
     means = means - means.mean(0) - means.mean(1, keepdim=True) + means.mean()
     found = task_similarity(states)
