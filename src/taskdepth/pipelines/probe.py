@@ -32,11 +32,10 @@ from taskdepth.report.study import read_study
 from taskdepth.results import tracking
 from taskdepth.results.depth_map_figure import save_depth_maps
 from taskdepth.results.figures import save_all
-from taskdepth.results.findings import Findings, summarise
+from taskdepth.results.findings import Findings
 from taskdepth.results.table import LayerTable, Row
 from taskdepth.results.undefined import Undefined, digest
 from taskdepth.run_directory import RunDirectory
-from taskdepth.selection.placement import LayerSelection
 from taskdepth.selection.policies import select
 from taskdepth.selection.regions import detect_regions
 from taskdepth.selection.signals import layer_signals
@@ -240,17 +239,12 @@ def _report(
     config: ProbeConfig, directory: RunDirectory, console: Console, more: Mapping[str, Path]
 ) -> Findings:
     """Findings, figures, page and log; the pictures in `more` are logged too."""
-    table = LayerTable.read(directory / TABLE)
-    selection = (
-        LayerSelection.read(directory / SELECTION) if (directory / SELECTION).exists() else None
-    )
-    regions = None if selection is None else selection.regions
-    findings = summarise(table, regions, selection)
-    pictures = save_all(table, regions, selection, directory / "figures")
+    study = read_study(directory.path, config.name)
+    table, findings = study.table, study.findings
+    write_page(directory / "report.html", [study], config.report.title)
+    pictures = save_all(table, study.regions, study.selection, directory / "figures")
     pictures |= save_depth_maps(directory / DEPTH_MAPS, directory / "figures")
     reasons = directory.read(UNDEFINED) if (directory / UNDEFINED).exists() else {}
-    study = read_study(directory.path, config.name)
-    write_page(directory / "report.html", [study], config.report.title)
     with tracking.tracked(
         config.logger, directory.path, job_type="probe", name=config.name, config=asdict(config)
     ) as wandb_run:

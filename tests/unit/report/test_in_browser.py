@@ -116,7 +116,7 @@ def test_heat_map_has_its_cluster_bands(page: Browser) -> None:
     assert [name for name in page.run(GROUPS) if "model" not in name] == [
         "nli",
         "sentiment",
-        "summaries",
+        "sums",
     ]
 
 
