@@ -113,7 +113,7 @@ def test_the_cut_is_the_optimum_of_an_exhaustive_search(n_regions):
         curves = regions._standardised(rng.standard_normal((3, 9)))
         cuts = list(combinations(range(1, 9), n_regions - 1))
         price = regions.SLOPE_PRICE
-        best = min(cuts, key=lambda cut: unexplained(curves, cut, price))  # noqa: B023
+        best = min(cuts, key=lambda cut: unexplained(curves, cut, price))
         assert regions._boundaries(curves, n_regions) == best
         # levels: as much is explained as is not left over
         least = min(unexplained(curves, cut, 1.0) for cut in cuts)
