@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -27,6 +28,31 @@ LOSS_BALANCES = ("token", "example", "task", "self_paced", "coba")
 RATES = ("proportional", "temperature", "uniform", "weights")
 PROBE_TARGETS = ("task", "cluster", "label", "option", "first_token")
 PROBE_SOLVERS = ("optimum", "adamw")
+MEASURES = (
+    "linear_cka",
+    "debiased_cka",
+    "rbf_cka",
+    "mean_squared_cca",
+    "svcca",
+    "pwcca",
+    "procrustes",
+    "procrustes_cosine",
+    "rsa",
+    "rsa_cosine",
+    "rsa_euclidean",
+    "mutual_knn",
+    "mutual_knn_cosine",
+    "ridge_predictivity",
+    "subspace_overlap",
+)
+GEOMETRY = (
+    "dimensions_for_variance",
+    "participation_ratio",
+    "anisotropy",
+    "top_dimensions_share",
+)
+DEPTH_MAPS = ("none", "mean", "tasks")
+PROJECTIONS = ("pca", "tsne")
 POLICIES = (
     *("region", "top_gain", "probe_slope", "similarity_drop", "manual", "all"),
     *("uniform", "random", "first_k", "last_k", "inverse"),
@@ -42,8 +68,10 @@ NEED_PATH = {
     "natural_instructions": "clone of allenai/natural-instructions",
 }
 
-# what a run is called and where it lands does not change what it computes
-NOT_FINGERPRINTED = ("name", "paths", "overwrite", "logger", "hydra", "stages")
+NEED_TSNE = "pip install 'taskdepth[tsne]', or projection=pca"
+
+# what a run is called, where it lands and how it is shown does not change what it computes
+NOT_FINGERPRINTED = ("name", "paths", "overwrite", "logger", "hydra", "stages", "report")
 
 
 @dataclass
@@ -137,7 +165,9 @@ class TrainerConfig:
     not drown short ones), or every `task`; `self_paced` and `coba` weigh the tasks anew every
     `balance_every_n_steps`. `batch_tokens` is a budget that takes the place of `batch_size_examples`.
     `packing` puts a batch's examples side by side without padding, where the model's attention allows it.
-    `options` are passed to `lightning.Trainer` as they are."""
+    `prefix_cache` keeps what enters the lowest block that learns, up to `prefix_cache_bytes` in memory and on
+    disk beyond: `auto` where rows are seen more than once. `options` are passed to `lightning.Trainer` as
+    they are."""
 
     max_epochs: int | None = 3
     max_steps: int = -1
@@ -149,6 +179,8 @@ class TrainerConfig:
     loss_balance: str = "token"
     balance_every_n_steps: int = 10
     gradient_checkpointing: bool = False
+    prefix_cache: Any = "auto"
+    prefix_cache_bytes: int = 2**32
     compile: bool = False
     accelerator: str = "auto"
     devices: int = 1
@@ -157,6 +189,17 @@ class TrainerConfig:
     val_examples_per_task: int | None = 64
     log_every_n_steps: int = 10
     options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class ControlConfig:
+    """Of `role=control`. `match: data` tunes a task's control model on the task's share of the mixture, `size`
+    on as many rows as the mixture has. `at_once` control models share a step, where the adapter allows it.
+    One ends early when its validation loss got no better `patience` times."""
+
+    match: str = "data"
+    at_once: int = 1
+    patience: int | None = None
 
 
 @dataclass
@@ -233,6 +276,7 @@ class TrainConfig:
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     callbacks: dict[str, Any] = field(default_factory=dict)
+    control: ControlConfig = field(default_factory=ControlConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     placement: PlacementConfig = field(default_factory=PlacementConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
@@ -242,11 +286,13 @@ class TrainConfig:
 @dataclass
 class ModelsConfig:
     """Folders or hub ids. `experimental` is a run folder of train.py, `controls` one of
-    `experiment=control_models`; either may be null, and so may be `pretrained` when an adapter names it."""
+    `experiment=control_models`; either may be null, and so may be `pretrained` when an adapter names it.
+    `ceiling` is another run of `experiment=control_models`, with another seed."""
 
     pretrained: str | None = None
     experimental: str | None = None
     controls: str | None = None
+    ceiling: str | None = None
     revision: str | None = None
     trust_remote_code: bool = False
 
@@ -263,7 +309,9 @@ class LimitsConfig:
 @dataclass
 class ExtractionConfig:
     """`final_norm: pre` takes the last depth before the final norm; `post` after it (the paper's). `plan`
-    only says what is still to be extracted and what it will cost."""
+    only says what is still to be extracted and what it will cost. `keep: none` writes no states to disk:
+    they go through memory task by task, and probes across tasks see up to `sample_rows` rows of each task
+    and split."""
 
     poolings: list[str] = field(default_factory=lambda: ["last_token", "mean"])
     max_examples: LimitsConfig = field(default_factory=LimitsConfig)
@@ -272,6 +320,8 @@ class ExtractionConfig:
     store_dtype: str = "float32"
     padding_side: str = "right"
     final_norm: str = "pre"
+    keep: str = "disk"
+    sample_rows: int = 256
     accelerator: str = "auto"
     plan: bool = False
 
@@ -312,13 +362,36 @@ class ProbingConfig:
 
 @dataclass
 class SimilarityConfig:
-    """`match_n` compares every task at the row count of the smallest."""
+    """`measures` are those of docs/similarity.md. Every one has the floor of shuffled rows; the kinds of
+    CKA also an interval from `n_bootstrap` samples and the influence of the worst row. `standardise` adds
+    a variant of each, its dimensions scaled to the same variance. `geometry` describes each model by
+    itself, `depth_maps` keeps CKA of all depths with all others: `mean` over tasks, or of the `tasks` too.
+    `foils` is for how many other tasks' control models read a task's prompts. `match_n` compares every
+    task at the row count of the smallest."""
+
+    measures: list[str] = field(default_factory=lambda: ["debiased_cka", "linear_cka"])
+    standardise: bool = False
+    geometry: list[str] = field(default_factory=lambda: list(GEOMETRY))
+    depth_maps: str = "mean"
+    foils: int = 0
 
     poolings: list[str] = field(default_factory=lambda: ["last_token", "mean"])
     splits: list[str] = field(default_factory=lambda: ["test"])
     n_bootstrap: int = 200
     n_shuffles: int = 20
     match_n: bool = False
+
+
+@dataclass
+class WeightsConfig:
+    """What each LoRA adapter does to the weights of every block. `intruders` counts how many of the
+    `intruder_k` leading directions of a tuned weight have no cosine of `intruder_threshold` with any of
+    the pre-trained one's; that takes a singular value decomposition of every adapted weight."""
+
+    enabled: bool = True
+    intruders: bool = False
+    intruder_k: int = 10
+    intruder_threshold: float = 0.5
 
 
 @dataclass
@@ -331,8 +404,23 @@ class SelectionConfig:
 
 
 @dataclass
+class PaperFiguresConfig:
+    """Figures 2 to 7 of arXiv:2410.20008 beside the report. `projection`: `pca` or `tsne` (figure 4).
+    `layers` of figures 4 and 7; null: four from the first to the last. Every task takes part with as many
+    rows: those of the smallest, at most `rows_per_task` (null: no limit), `points_per_task` of them drawn."""
+
+    enabled: bool = False
+    projection: str = "pca"
+    layers: list[int] | None = None
+    rows_per_task: int | None = 128
+    points_per_task: int = 24
+    n_permutations: int = 9999
+
+
+@dataclass
 class ReportConfig:
     title: str = "At what depth the tasks live"
+    paper_figures: PaperFiguresConfig = field(default_factory=PaperFiguresConfig)
 
 
 @dataclass
@@ -349,6 +437,7 @@ class ProbeConfig:
     extraction: ExtractionConfig = field(default_factory=ExtractionConfig)
     probe: ProbingConfig = field(default_factory=ProbingConfig)
     similarity: SimilarityConfig = field(default_factory=SimilarityConfig)
+    weights: WeightsConfig = field(default_factory=WeightsConfig)
     selection: SelectionConfig = field(default_factory=SelectionConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
@@ -484,8 +573,10 @@ def _train_problems(config: TrainConfig) -> list[str]:
         value = getattr(trainer, name)
         if value is not None and value < 1:
             found.append(f"trainer.{name} must be at least 1, not {value}")
+    found += _prefix_problems(trainer)
     if trainer.devices > 1:
         found.append("trainer.devices > 1: not yet, every device would read the same batches")
+    found += _control_problems(config.control)
     found += _mixture_problems(config.mixture) + _evaluation_problems(config)
     return found + (_placement_problems(config) if config.placement.policies else [])
 
@@ -530,6 +621,32 @@ def _placement_problems(config: TrainConfig) -> list[str]:
             "a placement study trains experimental models and scores them itself: "
             "role=experimental evaluation=none ckpt_path=null"
         )
+    return found
+
+
+def _control_problems(control: ControlConfig) -> list[str]:
+    found = []
+    if control.match not in ("data", "size"):
+        found.append(_not_one_of("control.match", control.match, ["data", "size"]))
+    if control.at_once < 1:
+        found.append(f"control.at_once must be at least 1, not {control.at_once}")
+    if control.patience is not None and control.patience < 1:
+        found.append(f"control.patience must be at least 1, or null, not {control.patience}")
+    return found
+
+
+def _prefix_problems(trainer: TrainerConfig) -> list[str]:
+    found = []
+    if trainer.prefix_cache not in ("auto", True, False):
+        found.append(
+            f"trainer.prefix_cache must be auto, true or false, not {trainer.prefix_cache}"
+        )
+    if trainer.prefix_cache is True and trainer.compile:
+        found.append(
+            "trainer.prefix_cache=true skips blocks that trainer.compile=true has compiled"
+        )
+    if trainer.prefix_cache_bytes < 0:
+        found.append("trainer.prefix_cache_bytes must not be negative")
     return found
 
 
@@ -612,9 +729,30 @@ def _method_problems(config: TrainConfig) -> list[str]:
     return found
 
 
+def _keep_problems(config: ProbeConfig) -> list[str]:
+    extraction = config.extraction
+    if extraction.sample_rows < 1:
+        return [f"extraction.sample_rows must be positive, it is {extraction.sample_rows}"]
+    if extraction.keep != "none":
+        return []
+    found = []
+    reading = [stage for stage in config.stages if stage in ("probe", "compare")]
+    if reading and "extract" not in config.stages:
+        found.append(f"extraction.keep=none keeps no states: stages={reading} need extract, too")
+    if config.probe.transfer:
+        found.append(
+            "probe.transfer needs the states of several tasks at once: extraction.keep=disk"
+        )
+    if config.report.paper_figures.enabled:
+        found.append("report=paper_figures reads states of all tasks: extraction.keep=disk")
+    if extraction.store_dtype != "float32":
+        found.append("extraction.keep=none stores nothing: leave extraction.store_dtype at float32")
+    return found
+
+
 def _probe_problems(config: ProbeConfig) -> list[str]:
     found = []
-    models = config.models
+    models, paper = config.models, config.report.paper_figures
     if not config.stages:
         found.append("stages is empty: choose from " + ", ".join(STAGES))
     if models.pretrained is None and models.experimental is None:
@@ -635,14 +773,25 @@ def _probe_problems(config: ProbeConfig) -> list[str]:
         ("probe.scores", config.probe.scores, PROBE_SCORES),
         ("probe.solver", [config.probe.solver], PROBE_SOLVERS),
         ("probe.interval", [config.probe.interval], ("wilson", "bootstrap")),
+        ("similarity.measures", config.similarity.measures, MEASURES),
+        ("similarity.geometry", config.similarity.geometry, GEOMETRY),
+        ("similarity.depth_maps", [config.similarity.depth_maps], DEPTH_MAPS),
         ("similarity.splits", config.similarity.splits, ("train", "validation", "test")),
         ("extraction.dtype", [config.extraction.dtype], DTYPES),
         ("extraction.store_dtype", [config.extraction.store_dtype], DTYPES),
         ("extraction.padding_side", [config.extraction.padding_side], ("left", "right")),
         ("extraction.final_norm", [config.extraction.final_norm], ("pre", "post")),
+        ("extraction.keep", [config.extraction.keep], ("disk", "none")),
+        ("report.paper_figures.projection", [paper.projection], PROJECTIONS),
     ]
     for name, values, known in lists:
         found += [_not_one_of(name, value, list(known)) for value in values if value not in known]
+    found += _similarity_problems(config) + _keep_problems(config)
+    weights = config.weights
+    if weights.intruder_k < 1 or not 0 < weights.intruder_threshold <= 1:
+        found.append(
+            "weights.intruder_k must be positive, and weights.intruder_threshold in (0, 1]"
+        )
     if not config.probe.l2s or min(config.probe.l2s) <= 0:
         found.append("probe.l2s must be positive numbers")
     if config.probe.folds is not None and config.probe.folds < 2:
@@ -666,6 +815,46 @@ def _probe_problems(config: ProbeConfig) -> list[str]:
     ]
     if config.extraction.batch_tokens is not None and config.extraction.batch_tokens < 1:
         found.append("extraction.batch_tokens must be at least 1")
+    return found + _paper_problems(config)
+
+
+def _paper_problems(config: ProbeConfig) -> list[str]:
+    paper = config.report.paper_figures
+    if not paper.enabled:
+        return []
+    found = [
+        f"report.paper_figures.{name} must be at least {least}, not {value}"
+        for name, value, least in (
+            ("rows_per_task", paper.rows_per_task, 4),
+            ("points_per_task", paper.points_per_task, 1),
+            ("n_permutations", paper.n_permutations, 99),
+        )
+        if value is not None and value < least
+    ]
+    if paper.layers is not None and not paper.layers:
+        found.append("report.paper_figures.layers is empty: name layers, or null for four of them")
+    if not config.similarity.poolings:
+        found.append("report=paper_figures needs similarity.poolings, its first is drawn")
+    if paper.projection == "tsne" and find_spec("sklearn") is None:
+        found.append("report.paper_figures.projection=tsne needs scikit-learn: " + NEED_TSNE)
+    return found
+
+
+def _similarity_problems(config: ProbeConfig) -> list[str]:
+    models, settings = config.models, config.similarity
+    found = []
+    searched = "select" in config.stages and config.selection.policy != "manual"
+    if searched and "debiased_cka" not in settings.measures:
+        found.append("the select stage reads debiased_cka: put it into similarity.measures")
+    if models.ceiling is not None and models.controls is None:
+        found.append("models.ceiling is compared with models.controls: set both")
+    if models.ceiling is not None and models.ceiling == models.controls:
+        found.append("models.ceiling must be another run than models.controls, with another seed")
+    for name in ("foils", "n_bootstrap", "n_shuffles"):
+        if getattr(settings, name) < 0:
+            found.append(f"similarity.{name} must not be negative: {getattr(settings, name)}")
+    if settings.foils and models.controls is None:
+        found.append("similarity.foils are control models: set models.controls")
     return found
 
 

@@ -19,6 +19,8 @@ class Role(StrEnum):
     PRETRAINED = "pretrained"  # before any tuning here
     EXPERIMENTAL = "experimental"  # tuned on all tasks
     CONTROL = "control"  # tuned on one task
+    CEILING = "ceiling"  # a control model tuned with another seed: as alike as two of them get
+    FOIL = "foil"  # another task's control model, on this task's prompts
     RANDOM_INIT = "random_init"  # of the same shape, with weights that have seen nothing
 
 
@@ -59,7 +61,7 @@ class LMBatch:
     `labels` is the token tensor of Hugging Face, -100 where nothing is learnt. `example` numbers the
     example that a token belongs to, -1 at padding. `position_ids` start anew with every example.
     `share` is this batch's part in the loss of an optimizer step, times the number of batches in it: 1
-    for all alike.
+    for all alike. `rows` are the examples' numbers among the training rows, where that is of use.
     """
 
     input_ids: Int[Tensor, "rows s"]
@@ -70,6 +72,7 @@ class LMBatch:
     lengths_tokens: tuple[int, ...]
     packed: bool
     share: float = 1.0
+    rows: tuple[int, ...] = ()
 
     @property
     def n_examples(self) -> int:

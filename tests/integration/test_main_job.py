@@ -125,6 +125,37 @@ def test_control_models_are_one_per_task_with_a_list(study: Path, place: Path) -
     assert not torch.equal(weights[0][name], weights[1][name])
 
 
+def test_adapters_are_weighed_as_peft_adds_them(
+    study: Path, place: Path, tiny_folder: Path
+) -> None:
+    from peft import PeftModel
+    from peft.tuners.lora import LoraLayer
+    from transformers import AutoModelForCausalLM
+
+    weighed = LayerTable.read(study / "layers.parquet").where(kind="weights")
+    assert {row.role for row in weighed} == {"experimental", "control"}
+    folders = {"all": "exp/adapter", **{task: f"con/controls/{task}/adapter" for task in TASKS}}
+    for task, folder in folders.items():
+        lm = AutoModelForCausalLM.from_pretrained(tiny_folder)
+        lm = PeftModel.from_pretrained(lm, place / "outputs" / "train" / folder)
+        changes: dict[int, list[float]] = {}
+        for name, module in lm.named_modules():
+            if isinstance(module, LoraLayer):
+                block = int(name.split("layers.")[1].split(".")[0])
+                changes.setdefault(block, []).append(
+                    float(module.get_delta_weight("default").norm())
+                )
+        rows = weighed.where(task=task, name="update_norm")
+        assert {row.depth: row.value for row in rows} == {
+            block + 1: pytest.approx(math.hypot(*norms), rel=1e-4)
+            for block, norms in changes.items()
+        }
+        assert {row.n for row in rows} == {len(changes[2])}
+    overlaps = weighed.where(name="update_overlap_outputs", reference="experimental")
+    assert {(row.task, row.depth) for row in overlaps} == {(t, d) for t in TASKS for d in (3, 4)}
+    assert all(0 <= row.value <= 1 for row in overlaps)
+
+
 def states(place: Path, role: str, task: str) -> torch.Tensor:
     store = ActivationStore(place / "outputs" / "activations")
     for manifest in (place / "outputs" / "activations").rglob("manifest.json"):

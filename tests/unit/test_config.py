@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ from omegaconf.errors import OmegaConfBaseException
 
 from taskdepth import config
 from taskdepth.errors import ConfigError
+from taskdepth.similarity import MEASURES, Geometry
 from taskdepth.tasks.sources import SOURCES
 
 CONF = config.conf_dir()
 GROUPS = {
     "train": "model adapter data mixture optimizer scheduler trainer callbacks evaluation logger paths "
     "hydra debug",
-    "probe": "data extraction probe similarity selection report logger paths hydra debug",
+    "probe": "data extraction probe similarity weights selection report logger paths hydra debug",
 }
 # sources of rows on disk: made here only where the path leads to such rows
 LOCAL = {("data", "folder"), ("data", "alpaca"), ("data", "natural_instructions")}
@@ -213,7 +215,39 @@ def test_typos_and_wrong_types_fail_while_composing(override: str) -> None:
         ("probe", ["probe.first_token_classes=1"], "first_token_classes must be at least 2"),
         ("probe", ["probe.transfer=true", "probe.targets=[task]"], "transfer tests label probes"),
         ("probe", ["similarity.splits=[dev]"], "similarity.splits=dev is unknown"),
+        ("probe", ["similarity.measures=[cka]"], "similarity.measures=cka is unknown"),
+        ("probe", ["similarity.geometry=[curvature]"], "geometry=curvature is unknown"),
+        ("probe", ["similarity.depth_maps=all"], "similarity.depth_maps=all is unknown"),
+        ("probe", ["similarity.measures=[rsa]"], "the select stage reads debiased_cka"),
+        ("probe", ["similarity.foils=-1"], "similarity.foils must not be negative"),
+        ("probe", ["models.ceiling=y"], "must be another run than models.controls"),
+        (
+            "probe",
+            ["stages=[probe]", "models.controls=null", "models.ceiling=z"],
+            "models.ceiling is compared with models.controls",
+        ),
+        (
+            "probe",
+            ["stages=[probe]", "models.controls=null", "similarity.foils=1"],
+            "similarity.foils are control models",
+        ),
         ("probe", ["extraction.batch_tokens=0"], "batch_tokens must be at least 1"),
+        ("probe", ["report.paper_figures.projection=umap"], "projection=umap is unknown"),
+        (
+            "probe",
+            ["report=paper_figures", "report.paper_figures.rows_per_task=3"],
+            "report.paper_figures.rows_per_task must be at least 4, not 3",
+        ),
+        (
+            "probe",
+            ["report=paper_figures", "report.paper_figures.layers=[]"],
+            "report.paper_figures.layers is empty",
+        ),
+        (
+            "probe",
+            ["report=paper_figures", "similarity.poolings=[]"],
+            "report=paper_figures needs similarity.poolings",
+        ),
     ],
 )
 def test_impossible_combinations_are_named(
@@ -222,6 +256,15 @@ def test_impossible_combinations_are_named(
     with pytest.raises(ConfigError) as caught:
         resolved(command, *overrides)
     assert message in str(caught.value)
+
+
+def test_the_names_of_measures_and_geometry_are_those_that_there_are() -> None:
+    assert set(config.MEASURES) == set(MEASURES)
+    assert list(config.GEOMETRY) == [field.name for field in fields(Geometry)]
+    thorough = resolved("probe", "similarity=thorough").similarity
+    assert set(thorough.measures) == set(MEASURES)
+    # a table of debiased_cka is read by others; without the select stage any measure will do
+    resolved("probe", "similarity.measures=[rsa]", "stages=[extract,compare]")
 
 
 def test_mhr_and_qlora_change_what_they_are_made_of() -> None:
@@ -244,6 +287,18 @@ def test_the_name_follows_what_is_computed_and_nothing_else() -> None:
     assert name == resolved("train", "logger=none", "overwrite=true").name
     assert name != resolved("train", "seed=1").name
     assert resolved("train", "name=mine").paths.run_dir.endswith("outputs/train/mine")
+
+
+def test_how_results_are_shown_does_not_change_what_is_computed() -> None:
+    assert resolved("probe").name == resolved("probe", "report=paper_figures").name
+
+
+def test_tsne_is_refused_at_once_where_sklearn_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = ["report=paper_figures", "report.paper_figures.projection=tsne"]
+    assert resolved("probe", *asked).report.paper_figures.projection == "tsne"
+    monkeypatch.setattr(config, "find_spec", lambda _: None)
+    with pytest.raises(ConfigError, match=r"pip install 'taskdepth\[tsne\]'"):
+        resolved("probe", *asked)
 
 
 def test_instantiate_tells_errors_in_one_line() -> None:

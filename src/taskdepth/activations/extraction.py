@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,6 +114,34 @@ def extract_each(
                     reader.read_adapted(lot, kept, own, one.first_block, prefixes)
     found: list[States] = [*others]
     return [own, *found] if itself else found
+
+
+@torch.no_grad()
+def extract_tokens(
+    lm: nn.Module,
+    prompt: Sequence[int],
+    *,
+    depths: Sequence[int] | None = None,
+    final_norm: str = "pre",
+) -> Float[Tensor, "n_depths n_tokens d_model"]:
+    """The states of every token of one prompt, not pooled: to look into a single example.
+
+    They come as float32 on the CPU. `lm`, `depths` and `final_norm` are as in `extract`; of many prompts
+    this would fill any memory, which is why no store keeps it.
+    """
+    backbone = _backbone(lm)
+    n_blocks = layers.n_blocks(backbone)
+    wanted = list(range(n_blocks + 1) if depths is None else depths)
+    ids = torch.tensor([list(prompt)], device=next(backbone.parameters()).device)
+    with (
+        each_depth(backbone, lambda states: states[0].float().cpu(), wanted) as seen,
+        up_to(backbone, max(wanted)),
+        suppress(DeepEnoughError),
+    ):
+        output = backbone(input_ids=ids, use_cache=False)
+        if final_norm == "post" and n_blocks in wanted:
+            seen[n_blocks] = output.last_hidden_state[0].float().cpu()
+    return torch.stack([seen[depth] for depth in wanted])
 
 
 def _lots(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -154,13 +154,7 @@ def _saved_adapter(lm: Any, folder: Path, blocks: Sequence[int] | None) -> Adapt
     wrapped = adapters.attach(lm, lora, blocks)
     adapters.save(wrapped, folder)
     adapters.detach(wrapped)
-
-    @contextmanager
-    def wear() -> Iterator[None]:
-        with adapters.loaded(lm, folder) as wearing, adapters.merged(wearing):
-            yield
-
-    return Adapted(wear, adapters.first_block(lm, folder))
+    return Adapted(partial(adapters.worn, lm, folder, "any"), adapters.first_block(lm, folder))
 
 
 def _share(lm: Any, prompts: Sequence[Sequence[int]], goal: float) -> BenchRow:

@@ -1,4 +1,7 @@
-"""Tuning with LoRA: `InstructionTuner` against TRL's `SFTTrainer`, each in a process of its own."""
+"""Tuning with LoRA: `InstructionTuner` against TRL's `SFTTrainer`, each in a process of its own.
+
+Then what cached states and shared steps bring.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from taskdepth.bench import controls, prefix
 from taskdepth.bench.row import BenchRow
 from taskdepth.errors import DataError, ModelError
 
@@ -22,6 +26,7 @@ GOAL = 4.0
 LOSS_TOLERANCE = 0.01
 HELP_LIMIT_S = 2.5
 FIRST_STEP_LIMIT_S = 15.0
+FLOAT32_STEPS = 4  # of a processor, where losses are compared digit by digit
 
 
 def run(model: Path | None, data: Path | None, n_steps: int, batch: int) -> list[BenchRow]:
@@ -53,7 +58,9 @@ def run(model: Path | None, data: Path | None, n_steps: int, batch: int) -> list
                 ratio=ours["step_flops_s"] / ours["matmul_flops_s"],
             ),
         ]
-        return found + _starts(work / "model")
+        found += _starts(work / "model")
+        found += prefix.run(work / "model", _rows(work), min(n_steps, FLOAT32_STEPS))
+        return found + controls.run(work / "model", data, min(n_steps, FLOAT32_STEPS))
 
 
 def _compared(

@@ -76,7 +76,7 @@ class TrainBatches:
             self._next_batch += 1
             rows = [self._rows[i] for i in batch]
             index = [self._task_index[row.task] for row in rows]
-            yield collate(rows, index, packed=self._batching.packed, share=share)
+            yield collate(rows, index, packed=self._batching.packed, share=share, numbers=batch)
 
     def set_epoch(self, epoch: int) -> None:
         self._epoch = epoch

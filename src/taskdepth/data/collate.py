@@ -5,9 +5,10 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import accumulate
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -44,16 +45,17 @@ def collate(
     *,
     packed: bool = False,
     share: float = 1.0,
+    numbers: Sequence[int] = (),
 ) -> LMBatch:
     """A batch in which only target tokens (the end token too) are learnt.
 
     Padded on the right, or packed into one row: nothing is padding then, and the model must be kept
-    from looking across examples (`models.packing`).
+    from looking across examples (`models.packing`). `numbers` are those of the rows in the training set.
     """
     lengths = tuple(row.n_tokens for row in rows)
     labels = [_labels(row) for row in rows]
     positions = [torch.arange(length) for length in lengths]
-    numbers = [torch.full((length,), i) for i, length in enumerate(lengths)]
+    examples = [torch.full((length,), i) for i, length in enumerate(lengths)]
     ids = [torch.tensor(row.input_ids, dtype=torch.int64) for row in rows]
 
     def joined(parts: list[Tensor], padding: int) -> Tensor:
@@ -65,12 +67,55 @@ def collate(
         input_ids=joined(ids, 0),
         labels=joined(labels, IGNORED),
         position_ids=joined(positions, 0),
-        example=joined(numbers, -1),
+        example=joined(examples, -1),
         task_index=torch.tensor(task_index, dtype=torch.int64),
         lengths_tokens=lengths,
         packed=packed,
         share=share,
+        rows=tuple(numbers),
     )
+
+
+def side_by_side(batches: Sequence[LMBatch]) -> LMBatch:
+    """The examples of all `batches`, all packed or all padded, in one; `task_index` numbers the batches."""
+    packed = batches[0].packed
+    first = [0, *accumulate(batch.n_examples for batch in batches)]
+    examples = [
+        torch.where(batch.example < 0, -1, batch.example + start)
+        for batch, start in zip(batches, first, strict=False)
+    ]
+    numbers = [torch.full_like(batch.task_index, i) for i, batch in enumerate(batches)]
+    return LMBatch(
+        input_ids=_joined([batch.input_ids for batch in batches], 0, packed),
+        labels=_joined([batch.labels for batch in batches], IGNORED, packed),
+        position_ids=_joined([batch.position_ids for batch in batches], 0, packed),
+        example=_joined(examples, -1, packed),
+        task_index=torch.cat(numbers),
+        lengths_tokens=tuple(length for batch in batches for length in batch.lengths_tokens),
+        packed=packed,
+    )
+
+
+def states_side_by_side(
+    parts: Sequence[Float[Tensor, "_rows _s d_model"]], *, packed: bool
+) -> Float[Tensor, "rows s d_model"]:
+    """The states of several batches where `side_by_side` puts their tokens."""
+    return _joined(parts, 0, packed)
+
+
+def _joined(parts: Sequence[Tensor], padding: int, packed: bool) -> Tensor:
+    """`[rows, s, …]` one after the other in one row; or below each other, as wide as the widest."""
+    if packed:
+        return torch.cat(list(parts), dim=1)
+    widest = max(part.shape[1] for part in parts)
+    joined = parts[0].new_full(
+        (sum(len(part) for part in parts), widest, *parts[0].shape[2:]), padding
+    )
+    row = 0
+    for part in parts:
+        joined[row : row + len(part), : part.shape[1]] = part
+        row += len(part)
+    return joined
 
 
 def _labels(row: TokenisedRow) -> Int[Tensor, " s"]:

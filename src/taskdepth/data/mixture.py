@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Protocol
 
 from taskdepth.errors import DataError, nearest
 from taskdepth.tasks.spec import TaskSpec
@@ -19,6 +20,15 @@ class Rates(StrEnum):
     TEMPERATURE = "temperature"
     UNIFORM = "uniform"
     WEIGHTS = "weights"
+
+
+class Draws(Protocol):
+    """Chooses the rows of an epoch."""
+
+    def draw(
+        self, n_rows: Mapping[str, int], specs: Sequence[TaskSpec], seed: int
+    ) -> dict[str, list[int]]:
+        """Task → row numbers, ascending, of the `n_rows` it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +64,22 @@ class Mixture:
                 n_rows[spec.name], capped[spec.name], shares[spec.name], f"{seed}/{spec.name}"
             )
             for spec in specs
+        }
+
+    def draw_each(
+        self, n_rows: Mapping[str, int], specs: Sequence[TaskSpec], seed: int
+    ) -> dict[str, list[int]]:
+        """Task → row numbers, as many as the whole mixture has, of those that the caps leave the task.
+
+        Raises:
+            DataError: as `draw`.
+        """
+        capped = self._capped(n_rows, specs)
+        total = sum(self._shares(capped).values())
+        return {
+            spec.name: _numbers(n_rows[spec.name], capped[spec.name], total, f"{seed}/{spec.name}")
+            for spec in specs
+            if capped[spec.name]
         }
 
     def _capped(self, n_rows: Mapping[str, int], specs: Sequence[TaskSpec]) -> dict[str, int]:

@@ -13,7 +13,7 @@ import lightning
 from rich.progress import track
 
 from taskdepth.data.batches import Batching, ScoringBatches, TrainBatches
-from taskdepth.data.mixture import Mixture
+from taskdepth.data.mixture import Draws
 from taskdepth.data.rows import count, pick, usable
 from taskdepth.data.token_rows import TokenRows
 from taskdepth.data.tokenise import Tokeniser
@@ -64,7 +64,7 @@ class TaskDataModule(lightning.LightningDataModule):
         source: Source,
         specs: Sequence[TaskSpec],
         tokeniser: Tokeniser,
-        mixture: Mixture,
+        mixture: Draws,
         *,
         batching: Batching,
         seed: int,
@@ -87,6 +87,8 @@ class TaskDataModule(lightning.LightningDataModule):
         # rows are read twice, to be counted and to be tokenised: a corpus need not fit in memory
         n_rows = {spec.name: count(self._source, spec, Split.TRAIN) for spec in specs}
         drawn = self._mixture.draw(n_rows, specs, self._seed)
+        if not any(drawn.values()):
+            raise DataError(f"the mixture leaves no row of {', '.join(n_rows)}")
         rows, dropped = TokenRows(), 0
         inverted: Counter[str] = Counter()
         # a corpus of sixty tasks takes minutes; one task (a control model) is not worth a bar

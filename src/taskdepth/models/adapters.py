@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from peft import PeftConfig, PeftModel, PolyConfig, get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer, check_target_module_exists
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from taskdepth import layers
 from taskdepth.errors import ModelError
-from taskdepth.models import adalora, routing, starts
+from taskdepth.models import adalora, plain_lora, routing, starts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -181,7 +181,7 @@ def loaded(lm: PreTrainedModel, folder: Path) -> Iterator[PeftModel]:
     _weights(folder)
     try:
         model = PeftModel.from_pretrained(lm, str(folder))
-    except (ValueError, RuntimeError, KeyError) as error:
+    except (ValueError, RuntimeError, KeyError, SafetensorError) as error:
         _release(lm)
         raise ModelError(
             f"the adapter in {folder} does not fit: {' '.join(str(error).split())[:300]}"
@@ -193,17 +193,37 @@ def loaded(lm: PreTrainedModel, folder: Path) -> Iterator[PeftModel]:
         detach(model)
 
 
+@contextmanager
+def worn(lm: PreTrainedModel, folder: Path, task: str) -> Iterator[None]:
+    """Inside, `lm` reads rows of `task` with the adapter of `folder`, as cheaply as can be; no gradients.
+
+    Raises:
+        ModelError: the folder holds no adapter that fits.
+    """
+    plain = plain_lora.read(folder)
+    with torch.no_grad():
+        if plain is not None and plain_lora.fits(plain, lm):
+            with plain_lora.added(lm, plain):
+                yield
+        else:
+            with loaded(lm, folder) as wearing, merged(wearing), routing.routed(wearing, task):
+                yield
+
+
 def first_block(lm: nn.Module, folder: Path) -> int:
     """The lowest block that the adapter of `folder` changes, told by the names of its weights.
 
     0 where one of them lies outside the blocks.
 
     Raises:
-        ModelError: the folder holds no adapter.
+        ModelError: the folder holds no adapter, or a damaged one.
     """
     inside = re.compile(re.escape(layers.blocks_path(lm)) + r"\.(\d+)\.")
-    with safe_open(_weights(folder), framework="pt") as weights:
-        found = [inside.search(name) for name in weights.keys()]  # noqa: SIM118 (it is no dict)
+    try:
+        with safe_open(_weights(folder), framework="pt") as weights:
+            found = [inside.search(name) for name in weights.keys()]  # noqa: SIM118 (it is no dict)
+    except SafetensorError as error:
+        raise ModelError(f"the adapter in {folder} cannot be read: {error}") from error
     return min((int(match[1]) if match else 0 for match in found), default=0)
 
 

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import lightning
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from taskdepth.models.adalora import penalty
 from taskdepth.models.balance import Balance, token_weights
-from taskdepth.models.ranking import score_answers
+from taskdepth.models.ranking import AnswerScores, score_answers
 from taskdepth.models.scores import TaskScores
 from taskdepth.models.targets import TargetTokens, score_targets
 from taskdepth.types import LMBatch
 
 if TYPE_CHECKING:
     from taskdepth.data.batches import ScoringBatch
+    from taskdepth.models.prefix_cache import PrefixCache
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+
+
+VALIDATED = ("loss", "exact_match", "rank_accuracy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,8 @@ class InstructionTuner(lightning.LightningModule):
     for closed sets *rank accuracy* (is the likeliest answer right?).
 
     `recent` holds each task's training loss and token accuracy since it was last reset, `trained` those of
-    the whole training. `task_weights` is what each task counts where the loss balance asks for it.
+    the whole training. `task_weights` is what each task counts where the loss balance asks for it. With a
+    `prefix` training starts from the states it holds, and fills it first.
     """
 
     def __init__(
@@ -71,6 +77,7 @@ class InstructionTuner(lightning.LightningModule):
         optimizer: OptimizerFactory,
         schedule: Schedule,
         balance: str = Balance.TOKEN,
+        prefix: PrefixCache | None = None,
     ) -> None:
         super().__init__()
         self.lm = lm
@@ -79,13 +86,14 @@ class InstructionTuner(lightning.LightningModule):
         self._optimizer = optimizer
         self._schedule = schedule
         self._balance = balance
+        self._prefix = prefix
         self.n_steps = schedule.n_steps
         n_tasks = len(task_names)
         self.task_weights: Float[Tensor, " n_tasks"]
         self.register_buffer("task_weights", torch.ones(n_tasks), persistent=False)
         self.recent = TaskScores(n_tasks, ("loss", "accuracy"))
         self.trained = TaskScores(n_tasks, ("loss", "accuracy"))
-        self.validated = TaskScores(n_tasks, ("loss", "exact_match", "rank_accuracy"))
+        self.validated = TaskScores(n_tasks, VALIDATED)
         # what the optimizer holds, whether it rests at the moment or not
         self._learnt: set[str] = set()
         self.validation: dict[str, dict[str, float]] = {}  # task → score → value, of the last one
@@ -108,8 +116,14 @@ class InstructionTuner(lightning.LightningModule):
     def on_fit_start(self) -> None:
         self.lm.train()  # from_pretrained returns eval mode, and Lightning would keep it
 
+    def on_train_start(self) -> None:
+        if self._prefix is not None:
+            with self.trainer.precision_plugin.forward_context():
+                self._prefix.fill(self.lm)
+
     def training_step(self, batch: LMBatch, batch_idx: int) -> Tensor:
-        targets = score_targets(self.lm, batch)
+        with nullcontext() if self._prefix is None else self._prefix.reused(self.lm, batch):
+            targets = score_targets(self.lm, batch)
         weights = token_weights(
             self._balance, targets.n_tokens, batch.task_index, self.task_weights
         )
@@ -130,11 +144,7 @@ class InstructionTuner(lightning.LightningModule):
             scores["accuracy"].update(batch.task_index, n_right, n_tokens)
 
     def validation_step(self, scoring: ScoringBatch, batch_idx: int) -> None:
-        scores, task = score_answers(self.lm, scoring), scoring.task_index
-        self.validated["loss"].update(task, scores.loss, scores.n_tokens)
-        self.validated["exact_match"].update(task, scores.is_decoded.float())
-        closed = scores.is_closed
-        self.validated["rank_accuracy"].update(task[closed], scores.is_ranked[closed].float())
+        keep_answers(self.validated, score_answers(self.lm, scoring), scoring.task_index)
 
     def on_validation_epoch_end(self) -> None:
         for name in self.validated.names:
@@ -161,3 +171,11 @@ class InstructionTuner(lightning.LightningModule):
         for name, sums in checkpoint.get("trained", {}).items():
             tasks = torch.arange(len(self.task_names))
             self.trained[name].update(tasks, sums[0], sums[1])
+
+
+def keep_answers(validated: TaskScores, scores: AnswerScores, task: Int[Tensor, " n"]) -> None:
+    """Add to `validated` what the examples of `task` (its index, each) came to."""
+    validated["loss"].update(task, scores.loss, scores.n_tokens)
+    validated["exact_match"].update(task, scores.is_decoded.float())
+    closed = scores.is_closed
+    validated["rank_accuracy"].update(task[closed], scores.is_ranked[closed].float())

@@ -1,27 +1,37 @@
-"""All control models by one load of the pre-trained model: an adapter per task, one after the other."""
+"""All control models by one load of the pre-trained model: an adapter per task, one after the other or several
+at once."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lightning
+from lightning.pytorch.callbacks import EarlyStopping
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from taskdepth.config import TrainConfig
 from taskdepth.data.module import TaskDataModule
-from taskdepth.errors import TaskdepthError
+from taskdepth.errors import DataError, ModelError, TaskdepthError
 from taskdepth.files import write_json
 from taskdepth.models import adapters
 from taskdepth.models.loading import LanguageModel
 from taskdepth.pipelines.adapting import adapt
+from taskdepth.pipelines.at_once import train_at_once, why_not
 from taskdepth.pipelines.fitting import FitReport, fit
 from taskdepth.seeds import stable_seed
 from taskdepth.tasks.spec import TaskSpec
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+FAILED_FILE = "failed.json"
 DataOf = Callable[[Sequence[TaskSpec]], TaskDataModule]
+Outcomes = Iterator[tuple[TaskSpec, FitReport | TaskdepthError]]
 
 
 def train_controls(
@@ -31,59 +41,119 @@ def train_controls(
     data_of: DataOf,
     blocks: Sequence[int] | None,
     folder: Path,
+    console: Console,
 ) -> dict[str, dict[str, Any]]:
     """Train `folder/controls/<task>/adapter` for every task; tasks that are done are not trained again.
 
-    A task that cannot be trained does not stop the others.
+    A task that cannot be trained does not stop the others; `controls/failed.json` lists it, with the reason.
 
     Returns:
         task → what `controls.json` says of it.
 
     Raises:
-        TaskdepthError: the first failure, after all other tasks are trained and saved.
+        TaskdepthError: some failed; it comes after all other tasks are trained and saved.
     """
-    done: dict[str, dict[str, Any]] = {}
+    trainee = _Trainee(config, model, data_of, blocks, folder / "controls")
+    waiting = [spec for spec in specs if not trainee.record(spec).is_file()]
     failed: dict[str, TaskdepthError] = {}
-    with _progress() as progress:
-        bar = progress.add_task("control models", total=len(specs), what="")
-        for spec in specs:
-            progress.update(bar, what=spec.name)
-            record = folder / "controls" / spec.name / "metrics.json"
-            try:
-                if not record.is_file():
-                    report = _train_one(config, model, spec, data_of, blocks, record.parent)
-                    write_json(record, _record(spec, report))  # last: it marks the task as done
-                done[spec.name] = json.loads(record.read_text(encoding="utf-8"))
-            except TaskdepthError as error:
-                failed[spec.name] = error
+    failed_file = folder / "controls" / FAILED_FILE
+    failed_file.unlink(missing_ok=True)
+    with _progress(console) as progress:
+        bar = progress.add_task("control models", total=len(specs))
+        progress.advance(bar, len(specs) - len(waiting))
+        for spec, outcome in trainee.train(waiting, progress.console):
             progress.advance(bar)
-        progress.update(bar, what="")
+            if isinstance(outcome, TaskdepthError):
+                failed[spec.name] = outcome
+                progress.console.print(f"{spec.name} failed: {outcome}")
+                write_json(failed_file, {task: str(error) for task, error in failed.items()})
+            else:
+                # last: it marks the task as done
+                write_json(trainee.record(spec), _record(spec, outcome))
     if failed:
         task, first = next(iter(failed.items()))
         raise type(first)(
-            f"{len(failed)} of {len(specs)} control models failed (the others are saved), first {task}: {first}"
+            f"{len(failed)} of {len(specs)} control models failed (the others are saved), first {task}: "
+            f"{first}; all of them: {failed_file}"
         )
-    return done
+    return {s.name: json.loads(trainee.record(s).read_text(encoding="utf-8")) for s in specs}
 
 
-def _train_one(
-    config: TrainConfig,
-    model: LanguageModel,
-    spec: TaskSpec,
-    data_of: DataOf,
-    blocks: Sequence[int] | None,
-    folder: Path,
-) -> FitReport:
-    # the seed depends on the task's name, not on how many tasks came before it
-    lightning.seed_everything(stable_seed(config.seed, spec.name) % 2**32, verbose=False)
-    data = data_of([spec])
-    wrapped = adapt(config, model, [spec], data, blocks)
-    try:
-        report = fit(wrapped, [spec.name], data, config)
-        adapters.save(wrapped, folder / "adapter")
-    finally:
-        adapters.detach(wrapped)
-    return report
+class _Trainee:
+    """What a control model is made of, whichever task it is for."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        model: LanguageModel,
+        data_of: DataOf,
+        blocks: Sequence[int] | None,
+        folder: Path,
+    ) -> None:
+        self._config = config
+        self._model = model
+        self._data_of = data_of
+        self._blocks = blocks
+        self._folder = folder
+
+    def record(self, spec: TaskSpec) -> Path:
+        return self._folder / spec.name / "metrics.json"
+
+    def train(self, specs: Sequence[TaskSpec], console: Console) -> Outcomes:
+        at_once = self._config.control.at_once
+        if at_once > 1 and len(specs) > 1:
+            if (reason := self._why_not(specs)) is None:
+                return train_at_once(self._config, self._model.lm, specs, self)
+            console.print(f"control models one after the other, not {at_once} at once: {reason}")
+        return self._one_by_one(specs)
+
+    def _why_not(self, specs: Sequence[TaskSpec]) -> str | None:
+        """Asked of the first task that can begin."""
+        for spec in specs:
+            try:
+                wrapped = self.wear(spec, self.data(spec))
+            except TaskdepthError:
+                continue  # it will be told when its turn comes
+            try:
+                return why_not(self._config, wrapped)
+            finally:
+                adapters.detach(wrapped)
+        return None
+
+    def _one_by_one(self, specs: Sequence[TaskSpec]) -> Outcomes:
+        for spec in specs:
+            try:
+                yield spec, self._train_one(spec)
+            except TaskdepthError as error:
+                yield spec, error
+
+    def data(self, spec: TaskSpec) -> TaskDataModule:
+        # the seed depends on the task's name, not on how many tasks came before it
+        lightning.seed_everything(stable_seed(self._config.seed, spec.name) % 2**32, verbose=False)
+        data = self._data_of([spec])
+        if self._config.control.patience is not None and not len(data.val_dataloader()):
+            raise DataError(f"control.patience needs validation rows: {spec.name} has none")
+        return data
+
+    def wear(self, spec: TaskSpec, data: TaskDataModule) -> PeftModel:
+        return adapt(self._config, self._model, [spec], data, self._blocks)
+
+    def save(self, spec: TaskSpec, wrapped: PeftModel) -> None:
+        adapters.save(wrapped, self._folder / spec.name / "adapter")
+
+    def _train_one(self, spec: TaskSpec) -> FitReport:
+        data = self.data(spec)
+        wrapped = self.wear(spec, data)
+        patience = self._config.control.patience
+        stops = [] if patience is None else [EarlyStopping("val/loss", patience=patience)]
+        try:
+            report = fit(wrapped, [spec.name], data, self._config, callbacks=stops)
+            if report.train_loss is not None and not math.isfinite(report.train_loss):
+                raise ModelError(f"the loss of {spec.name} is no number after {report.steps} steps")
+            self.save(spec, wrapped)
+        finally:
+            adapters.detach(wrapped)
+        return report
 
 
 def _record(spec: TaskSpec, report: FitReport) -> dict[str, Any]:
@@ -99,11 +169,11 @@ def _record(spec: TaskSpec, report: FitReport) -> dict[str, Any]:
     }
 
 
-def _progress() -> Progress:
+def _progress(console: Console) -> Progress:
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[what]}"),
+        console=console,
     )

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ import yaml
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from taskdepth.activations.extraction import Adapted, extract_each
-from taskdepth.activations.key import hash_of_files, key_of
+from taskdepth.activations.key import key_of
+from taskdepth.activations.memory import HeldActivations, MemoryRecording, MemoryStore
 from taskdepth.activations.plan import Cost, bytes_on_disk, forward_flops, measured_rate
 from taskdepth.activations.pooling import Pooling
 from taskdepth.activations.recording import Recording
@@ -27,11 +27,9 @@ from taskdepth.config import DataConfig, ProbeConfig
 from taskdepth.data.tokenise import Tokeniser
 from taskdepth.errors import ModelError
 from taskdepth.models import adapters, loading, random_init, routing
-from taskdepth.models.loading import LanguageModel
-from taskdepth.models.packing import can_pack
-from taskdepth.models.prefix import can_resume
 from taskdepth.models.reference import refer, refer_controls
-from taskdepth.pipelines.sources import prompt_format
+from taskdepth.pipelines.bases import Bases, Loaded
+from taskdepth.pipelines.yardsticks import yardsticks
 from taskdepth.seeds import stable_seed
 from taskdepth.tasks.spec import TaskSpec
 from taskdepth.types import Example, ModelRef, Role, Split
@@ -41,11 +39,16 @@ ExamplesOf = Callable[[TaskSpec, Split], Sequence[Example]]
 
 @dataclass(frozen=True, slots=True)
 class Roster:
-    """The models of one study: those compared, the control model of each task, and those only probed."""
+    """The models of one study: those compared, the control model of each task, and those only probed.
+
+    `yardsticks` are what else is compared with a task's control model: the one of another seed, and
+    those of other tasks.
+    """
 
     compared: tuple[ModelRef, ...]  # pre-trained, experimental
     controls: dict[str, ModelRef]
     beside: tuple[ModelRef, ...] = ()  # randomly initialised
+    yardsticks: dict[str, tuple[ModelRef, ...]] = field(default_factory=dict)
 
     @property
     def probed(self) -> tuple[ModelRef, ...]:
@@ -55,7 +58,11 @@ class Roster:
     def of_task(self, task: str) -> tuple[ModelRef, ...]:
         """Every model that reads this task's prompts."""
         control = (self.controls[task],) if task in self.controls else ()
-        return (*self.probed, *control)
+        return (*self.probed, *control, *self.yardsticks.get(task, ()))
+
+    def against_control(self, task: str) -> tuple[ModelRef, ...]:
+        """Every model that is compared with this task's control model."""
+        return (*self.compared, *self.yardsticks.get(task, ()))
 
 
 def roster(config: ProbeConfig, specs: Sequence[TaskSpec]) -> Roster:
@@ -65,7 +72,7 @@ def roster(config: ProbeConfig, specs: Sequence[TaskSpec]) -> Roster:
         ModelError: one of them is not there, or was tuned on prompts dressed in another way.
     """
     models = config.models
-    for path in (models.experimental, models.controls):
+    for path in (models.experimental, models.controls, models.ceiling):
         if path is not None:
             _check_prompt_format(Path(path), config.data)
     compared = []
@@ -77,7 +84,7 @@ def roster(config: ProbeConfig, specs: Sequence[TaskSpec]) -> Roster:
     if models.controls is not None:
         controls = refer_controls(models.controls, [spec.name for spec in specs])
     beside = (_random_init(config, compared[0]),) if config.probe.random_init else ()
-    return Roster(tuple(compared), controls, beside)
+    return Roster(tuple(compared), controls, beside, yardsticks(config, specs, controls))
 
 
 def _random_init(config: ProbeConfig, like: ModelRef) -> ModelRef:
@@ -127,18 +134,19 @@ class Study:
     """
 
     def __init__(
-        self, config: ProbeConfig, specs: Sequence[TaskSpec], models: Roster, examples: ExamplesOf
+        self,
+        config: ProbeConfig,
+        specs: Sequence[TaskSpec],
+        models: Roster,
+        examples: ExamplesOf,
+        bases: Bases,
+        store: ActivationStore | MemoryStore,
     ) -> None:
         self.models = models
         self._config = config
         self._poolings = [Pooling(name) for name in config.extraction.poolings]
-        self._store = ActivationStore(
-            Path(config.paths.activations), dtype=config.extraction.store_dtype
-        )
-        self._folder_of = cache(lambda path: loading.local_folder(path, config.models.revision))
-        self._hash_of = cache(hash_of_files)
-        self._tokeniser_of = cache(self._tokeniser)
-        self._pack = self._resume = False  # until the model is there and has been tried
+        self._bases = bases
+        self._store = store
         self._check_blocks()
         self._units = {
             (ref, spec.name, split): self._unit(ref, spec, split, examples)
@@ -150,7 +158,7 @@ class Study:
     @property
     def n_blocks(self) -> int:
         """L, the same for all compared models."""
-        return int(self._config_of(self.models.compared[0]).num_hidden_layers)
+        return int(self._bases.config_of(self.models.compared[0]).num_hidden_layers)
 
     def read(self, ref: ModelRef, task: str, split: Split) -> Activations:
         """What was extracted.
@@ -160,7 +168,7 @@ class Study:
         """
         return self._store.read(self._units[ref, task, split].key)
 
-    def open(self, ref: ModelRef, task: str, split: Split) -> StoredActivations:
+    def open(self, ref: ModelRef, task: str, split: Split) -> StoredActivations | HeldActivations:
         """The same, to be read in parts; raises as `read` does."""
         return self._store.open(self._units[ref, task, split].key)
 
@@ -170,7 +178,7 @@ class Study:
 
     def tokeniser(self, ref: ModelRef) -> Tokeniser:
         """What made them."""
-        return self._tokeniser_of(self._folder_of(ref.path))
+        return self._bases.tokeniser_of(self._bases.folder_of(ref.path))
 
     def n_rows(self, task: str, splits: Sequence[str]) -> int:
         """How many rows a task has in `splits`."""
@@ -181,23 +189,23 @@ class Study:
         """The units that are not in the store yet."""
         return [unit for unit in self._units.values() if unit.key not in self._store]
 
-    def extract(self) -> int:
-        """Extract what is missing, one load per base model; returns how many rows that were.
+    def extract(self, tasks: Collection[str] | None = None) -> int:
+        """Extract what is missing (of `tasks`), one load per base model; returns how many rows that were.
 
         All models that read the same prompts with the same base read them together.
         """
         together: dict[Path, dict[tuple[str, Split], list[Unit]]] = defaultdict(dict)
-        missing = self.missing()
+        missing = [u for u in self.missing() if tasks is None or u.task in tasks]
         for unit in missing:
             together[unit.base].setdefault((unit.task, unit.split), []).append(unit)
         n_rows = sum(len(unit.prompts) for unit in missing)
         with _progress() as progress:
             bar = progress.add_task("extract", total=n_rows, what="")
             for base, groups in together.items():
-                model = self._load(base)
+                loaded = self._bases.load(base)
                 for (task, split), units in groups.items():
                     progress.update(bar, what=f"{task} ({split})")
-                    self._extract(model.lm, units, lambda rows: progress.advance(bar, rows))
+                    self._extract(loaded, units, lambda rows: progress.advance(bar, rows))
             progress.update(bar, what="")
         return n_rows
 
@@ -211,14 +219,12 @@ class Study:
             by_model[unit.model].append(unit)
         if not by_model:
             return [], None
-        bases = {unit.base: unit for units in by_model.values() for unit in units}
-        models = {base: self._load(base) for base in bases}
-        first = next(iter(bases))
+        first = self._bases.load(next(iter(by_model.values()))[0].base)
         prompts = [unit.prompts for unit in self.missing()]
-        rate = measured_rate(models[first].lm, prompts, self._poolings, pack=self._pack)
+        rate = measured_rate(first.model.lm, prompts, self._poolings, pack=first.can_pack)
         return [
-            self._cost(ref, units, models[units[0].base].lm, rate)
-            for ref, units in by_model.items()
+            self._cost(ref, units, self._bases.load(units[0].base).model.lm, rate)
+            for ref, units in sorted(by_model.items(), key=lambda item: item[1][0].base)
         ], rate
 
     def _cost(self, ref: ModelRef, units: Sequence[Unit], lm: Any, rate: float) -> Cost:
@@ -233,20 +239,11 @@ class Study:
         )
         return Cost(ref.name, len(lengths), sum(lengths), flops, flops / rate, kept)
 
-    def _load(self, base: Path) -> LanguageModel:
-        model = loading.load(
-            base,
-            dtype=self._config.extraction.dtype,
-            trust_remote_code=self._config.models.trust_remote_code,
-        )
-        model.lm.to(_device(self._config.extraction.accelerator))
-        self._pack = can_pack(model.lm)
-        self._resume = can_resume(model.lm)
-        return model
-
-    def _extract(self, lm: Any, units: Sequence[Unit], advance: Callable[[int], object]) -> None:
+    def _extract(
+        self, loaded: Loaded, units: Sequence[Unit], advance: Callable[[int], object]
+    ) -> None:
         """Read the prompts that `units` share with each of their models, shard by shard."""
-        settings = self._config.extraction
+        settings, lm = self._config.extraction, loaded.model.lm
         # the model itself first: the others go on from it
         units = sorted(units, key=lambda unit: unit.model.adapter is not None)
         recordings = [self._record(unit) for unit in units]
@@ -257,7 +254,7 @@ class Study:
         ):
             reading = [i for i, ranges in enumerate(missing) if rows in ranges]
             adapted = [
-                self._adapted(lm, folder, units[i].task)
+                _adapted(loaded, folder, units[i].task)
                 for i in reading
                 if (folder := units[i].model.adapter) is not None
             ]
@@ -269,7 +266,7 @@ class Study:
                 poolings=self._poolings,
                 first_targets=units[0].first_targets[rows.start : rows.stop],
                 batch_tokens=settings.batch_tokens,
-                pack=self._pack,
+                pack=loaded.can_pack,
                 padding_side=settings.padding_side,
                 final_norm=settings.final_norm,
                 advance=advance,
@@ -279,7 +276,7 @@ class Study:
         for recording in recordings:
             recording.finish()
 
-    def _record(self, unit: Unit) -> Recording:
+    def _record(self, unit: Unit) -> Recording | MemoryRecording:
         settings = self._config.extraction
         about = {
             "model": unit.model.name,
@@ -294,33 +291,20 @@ class Study:
             print(f"extracted again: {line}", file=sys.stderr)
         return recording
 
-    def _adapted(self, lm: Any, folder: Path, task: str) -> Adapted:
-        @contextmanager
-        def wear() -> Iterator[None]:
-            with (
-                torch.no_grad(),
-                adapters.loaded(lm, folder) as wearing,
-                adapters.merged(wearing),
-                routing.routed(wearing, task),
-            ):
-                yield
-
-        return Adapted(wear, adapters.first_block(lm, folder) if self._resume else 0)
-
     def _unit(self, ref: ModelRef, spec: TaskSpec, split: Split, examples: ExamplesOf) -> Unit:
-        base = self._folder_of(ref.path)
+        base = self._bases.folder_of(ref.path)
         if ref.adapter is not None:
             routing.check(ref.adapter, spec.name)
         rows = examples(spec, split)
         ids = tuple(example.example_id for example in rows)
-        tokeniser = self._tokeniser_of(base)
+        tokeniser = self._bases.tokeniser_of(base)
         prompts = tuple(tokeniser.prompt(example).input_ids for example in rows)
         first_targets: tuple[int, ...] = ()
         if Pooling.FIRST_TARGET in self._poolings:
             first_targets = tuple(tokeniser.first_target(example) for example in rows)
         read = tuple((*prompt, *first_targets[i : i + 1]) for i, prompt in enumerate(prompts))
         key = key_of(
-            self._hash_of(base) if ref.adapter is None else self._hash_of(base, ref.adapter),
+            self._bases.hash_of(base, *([ref.adapter] if ref.adapter else [])),
             ids,
             read,
             poolings=self._poolings,
@@ -331,46 +315,30 @@ class Study:
         return Unit(ref, base, ids, prompts, first_targets, spec.name, split, key)
 
     def _splits(self, ref: ModelRef) -> list[Split]:
-        """Control models are compared only, the others probed too."""
-        if ref.role is Role.CONTROL:
+        """Control models of any kind are compared only, the others probed too."""
+        if ref.role in (Role.CONTROL, Role.CEILING, Role.FOIL):
             return [Split(name) for name in self._config.similarity.splits]
         return list(Split)
 
-    def _tokeniser(self, base: Path) -> Tokeniser:
-        trust = self._config.models.trust_remote_code
-        tokenizer = loading.load_tokenizer(base, trust_remote_code=trust)
-        window = loading.window_tokens(
-            loading.load_config(base, trust_remote_code=trust), tokenizer
-        )
-        data = self._config.data
-        return Tokeniser(
-            tokenizer,
-            prompt_format(data),
-            window,
-            data.max_length_tokens,
-        )
-
-    def _config_of(self, ref: ModelRef) -> Any:
-        return loading.load_config(
-            self._folder_of(ref.path), trust_remote_code=self._config.models.trust_remote_code
-        )
-
     def _check_blocks(self) -> None:
         counts = {
-            ref.name: int(self._config_of(ref).num_hidden_layers)
-            for ref in (*self.models.compared, *self.models.controls.values())
+            ref.name: int(self._bases.config_of(ref).num_hidden_layers)
+            for refs in (
+                self.models.compared,
+                self.models.controls.values(),
+                *self.models.yardsticks.values(),
+            )
+            for ref in refs
         }
         if len(set(counts.values())) > 1:
             said = ", ".join(f"{name} {n}" for name, n in list(counts.items())[:4])
             raise ModelError(f"models with different numbers of blocks cannot be compared: {said}")
 
 
-def _device(accelerator: str) -> torch.device:
-    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        return torch.device("cuda")
-    if accelerator in ("gpu", "cuda"):
-        raise ModelError(f"extraction.accelerator={accelerator}: torch sees no GPU")
-    return torch.device("cpu")
+def _adapted(loaded: Loaded, folder: Path, task: str) -> Adapted:
+    lm = loaded.model.lm
+    first_block = adapters.first_block(lm, folder) if loaded.can_resume else 0
+    return Adapted(partial(adapters.worn, lm, folder, task), first_block)
 
 
 def _progress() -> Progress:

@@ -26,7 +26,8 @@ from taskdepth.models.balance import Balance, CoBa, SelfPaced
 from taskdepth.models.half_tuning import HalfTuning
 from taskdepth.models.pace import Pace
 from taskdepth.models.packing import packed
-from taskdepth.models.tuner import InstructionTuner, Schedule
+from taskdepth.models.prefix_cache import PrefixCache, has_room, n_bytes, reusable_blocks
+from taskdepth.models.tuner import InstructionTuner, OptimizerFactory, Schedule
 
 # devices, tips and "max_steps reached": our own output says what matters
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -37,7 +38,7 @@ class FitReport:
     """What one fit came to. `validation`: task → score → value, empty without validation rows.
 
     `train_loss` is that of the last step, None when a resumed run had no step left. `trained`: task →
-    loss and token accuracy over the whole training.
+    loss and token accuracy over the whole training. `reused_blocks` are those that ran once for each row.
     """
 
     steps: int
@@ -47,6 +48,7 @@ class FitReport:
     trained: dict[str, dict[str, float]]
     trainable_parameters: int
     seconds: float
+    reused_blocks: int = 0
 
     def mean(self, score: str) -> float | None:
         """The mean of a validation score over the tasks that have it."""
@@ -66,17 +68,20 @@ def fit(
 ) -> FitReport:
     """Tune `lm` in place, from `ckpt_path` on if given, and validate it at the end."""
     start_s = time.perf_counter()
+    shows = any(isinstance(callback, ProgressBar) for callback in callbacks)
+    prefix = prefix_cache(lm, data, config, quiet=not shows)
     tuner = InstructionTuner(
         lm,
         task_names,
-        _optimizer(config),
+        optimizer_of(config),
         Schedule(n_steps(config, len(data.train_dataloader())), **vars(config.scheduler)),
         config.trainer.loss_balance,
+        prefix,
     )
     can_validate = len(data.val_dataloader()) > 0
     between_steps = schedules(config, lm) + _pacing(config, len(task_names), can_validate)
     trainer = _trainer(config, callbacks, between_steps, logger, can_validate)
-    with _prepared(lm, config, data.batching.packed), warnings.catch_warnings():
+    with prepared(lm, config, data.batching.packed), warnings.catch_warnings():
         # a resumed run finds its own checkpoints; that is the purpose
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
         # a named checkpoint may come from another run; nothing of its folder is wanted
@@ -95,7 +100,54 @@ def fit(
         trained=tuner.trained.by_task(task_names),
         trainable_parameters=sum(p.numel() for p in lm.parameters() if p.requires_grad),
         seconds=time.perf_counter() - start_s,
+        reused_blocks=prefix.first_block if prefix else 0,
     )
+
+
+def prefix_cache(
+    lm: Any,
+    data: TaskDataModule | PlainTextDataModule,
+    config: TrainConfig,
+    *,
+    n_caches: int = 1,
+    quiet: bool = True,
+) -> PrefixCache | None:
+    """What is to be kept below the lowest block that learns; None where that is not wanted, or cannot be.
+
+    `n_caches` share the memory.
+
+    Raises:
+        ConfigError: `trainer.prefix_cache=true` asks for what cannot be.
+    """
+    settings = config.trainer
+    wanted = settings.prefix_cache
+    n_batches = len(data.train_dataloader())
+    # it costs what the blocks below cost in one epoch, and saves that in every later one
+    is_worth_it = n_steps(config, n_batches) * settings.accumulate_batches > n_batches
+    if wanted is False or (wanted == "auto" and (settings.compile or not is_worth_it)):
+        return None
+    first = reusable_blocks(lm)
+    rows, folder = data.training.rows, Path(config.paths.run_dir)
+    weight = lm.get_input_embeddings().weight
+    needed_bytes = n_bytes(rows.counts()["tokens"], weight.shape[1], weight.dtype)
+    limit_bytes = settings.prefix_cache_bytes // n_caches
+    if first and has_room(needed_bytes, limit_bytes, folder):
+        return PrefixCache(
+            rows,
+            first,
+            packed=data.batching.packed,
+            limit_bytes=limit_bytes,
+            folder=folder,
+            quiet=quiet,
+        )
+    if wanted is True:
+        why = (
+            f"{needed_bytes} bytes of disk are not free"
+            if first
+            else ("the lowest block learns, or those below have dropout, or cannot be passed over")
+        )
+        raise ConfigError(f"trainer.prefix_cache=true: {why}")
+    return None
 
 
 def n_steps(config: TrainConfig, n_batches: int) -> int:
@@ -117,7 +169,7 @@ def schedules(config: TrainConfig, lm: nn.Module) -> list[Callback]:
 
 
 @contextmanager
-def _prepared(lm: Any, config: TrainConfig, pack: bool) -> Iterator[None]:
+def prepared(lm: Any, config: TrainConfig, pack: bool) -> Iterator[None]:
     """Inside, `lm` runs as the trainer's flags ask."""
     settings = config.trainer
     if settings.compile:
@@ -150,7 +202,12 @@ def _pacing(config: TrainConfig, n_tasks: int, can_validate: bool) -> list[Callb
     return [Pace(CoBa(n_tasks), settings.balance_every_n_steps)]
 
 
-def _optimizer(config: TrainConfig) -> Any:
+def optimizer_of(config: TrainConfig) -> OptimizerFactory:
+    """What makes the optimizer of the parameters it is called with.
+
+    Raises:
+        ConfigError: there is no such optimizer.
+    """
     settings = config.optimizer
     try:
         build = get_class(settings._target_)

@@ -12,20 +12,28 @@ from typing import Any
 
 from rich.console import Console
 
+from taskdepth.activations.memory import MemoryStore
 from taskdepth.activations.plan import table
+from taskdepth.activations.store import ActivationStore
 from taskdepth.config import STAGES, ProbeConfig
 from taskdepth.data.rows import load_and_count
 from taskdepth.errors import DataError
 from taskdepth.files import write_json
-from taskdepth.pipelines.comparing import similarity_rows
+from taskdepth.pipelines.bases import Bases
+from taskdepth.pipelines.comparing import Found, compare_all
 from taskdepth.pipelines.extracting import Study, roster
+from taskdepth.pipelines.paper import draw_paper_figures
 from taskdepth.pipelines.probing import probe_rows
 from taskdepth.pipelines.selecting import select_blocks
 from taskdepth.pipelines.sources import open_source
+from taskdepth.pipelines.streaming import through_memory
+from taskdepth.pipelines.weighing import weight_rows
+from taskdepth.report.page import write_page
+from taskdepth.report.study import read_study
 from taskdepth.results import tracking
+from taskdepth.results.depth_map_figure import save_depth_maps
 from taskdepth.results.figures import save_all
 from taskdepth.results.findings import Findings, summarise
-from taskdepth.results.report import write_report
 from taskdepth.results.table import LayerTable, Row
 from taskdepth.results.undefined import Undefined, digest
 from taskdepth.run_directory import RunDirectory
@@ -38,6 +46,8 @@ TABLE = "layers.parquet"
 SELECTION = "selection.yaml"
 REGIONS = "regions.json"
 UNDEFINED = "undefined.json"
+DEPTH_MAPS = "depth_maps.parquet"
+INFLUENTIAL = "influential_examples.json"
 FINDINGS = "findings.json"
 ROWS = "rows.json"
 
@@ -66,7 +76,9 @@ def run(config: ProbeConfig) -> ProbeResult:
     counts: RowCounts = {}
     examples = _examples(config, source, counts)
     _check_rows(config, specs, examples)
-    study = Study(config, specs, roster(config, specs), examples)
+    bases = Bases(config)
+    store = _store(config)
+    study = Study(config, specs, roster(config, specs), examples, bases, store)
     if config.extraction.plan:
         costs, rate = study.plan()
         console.print(table(costs, rate, config.paths.activations))
@@ -75,8 +87,16 @@ def run(config: ProbeConfig) -> ProbeResult:
     directory = RunDirectory(Path(config.paths.run_dir), config, FINDINGS, reopen=reopen)
     _tell_left_out(directory, counts, source.skipped(), console)
     stages = [stage for stage in STAGES if stage in config.stages]
+    if isinstance(store, MemoryStore):
+        if "extract" in stages:
+            passed = through_memory(config, specs, study, examples, bases, store, directory.path)
+            _replace(directory, "probe", passed.probes, passed.undefined)
+            if "compare" in stages:
+                _keep(config, passed.found, directory)
+        stages = [stage for stage in stages if stage not in ("extract", "probe", "compare")]
     if "extract" in stages:
         n_rows = study.extract()
+        bases.release()
         console.print(
             f"extracted {n_rows} prompts × {study.n_blocks + 1} depths"
             if n_rows
@@ -86,13 +106,32 @@ def run(config: ProbeConfig) -> ProbeResult:
         rows, undefined = probe_rows(config, specs, study, examples)
         _replace(directory, "probe", rows, undefined)
     if "compare" in stages:
-        rows, undefined = similarity_rows(config, specs, study)
-        _replace(directory, "similarity", rows, undefined)
+        _compare(config, specs, study, directory)
+    if "compare" in config.stages and config.weights.enabled:
+        rows, undefined = weight_rows(config.weights, specs, study.models, bases)
+        bases.release()
+        _replace(directory, "weights", rows, undefined)
     if "select" in stages:
         _select(config, specs, study, examples, directory, console)
-    findings = _report(config, directory, console) if "report" in stages else None
+    findings = None
+    if "report" in stages:
+        pictures: dict[str, Path] = {}
+        if config.report.paper_figures.enabled:
+            table_so_far = LayerTable.read(directory / TABLE)
+            pictures, notes = draw_paper_figures(
+                config, specs, study, examples, table_so_far, directory.path
+            )
+            for line in notes:
+                console.print(f"paper figures: {line}")
+        findings = _report(config, directory, console, pictures)
     console.print(f"done in {time.perf_counter() - start_s:.0f} s: {directory.path}")
     return ProbeResult(directory.path, _objective(directory), findings)
+
+
+def _store(config: ProbeConfig) -> ActivationStore | MemoryStore:
+    if config.extraction.keep == "none":
+        return MemoryStore()
+    return ActivationStore(Path(config.paths.activations), dtype=config.extraction.store_dtype)
 
 
 def _examples(config: ProbeConfig, source: Source, counts: RowCounts) -> Any:
@@ -145,8 +184,30 @@ def _replace(
     path = directory / TABLE
     kept = [row for row in LayerTable.read(path) if row.kind != kind] if path.exists() else []
     LayerTable([*kept, *rows]).write(path)
+    _note(directory, kind, undefined)
+
+
+def _note(directory: RunDirectory, kind: str, undefined: Sequence[Undefined]) -> None:
     noted = directory.read(UNDEFINED) if (directory / UNDEFINED).exists() else {}
     write_json(directory / UNDEFINED, {**noted, kind: digest(undefined)})
+
+
+def _compare(
+    config: ProbeConfig, specs: Sequence[TaskSpec], study: Study, directory: RunDirectory
+) -> None:
+    _keep(config, compare_all(config, specs, study), directory)
+
+
+def _keep(config: ProbeConfig, found: Found, directory: RunDirectory) -> None:
+    for kind, rows in found.rows.items():
+        _replace(directory, kind, rows, found.undefined[kind])
+    _note(directory, "depth_maps", found.undefined["depth_maps"])
+    (directory / DEPTH_MAPS).unlink(missing_ok=True)
+    if config.similarity.depth_maps != "none":
+        found.depth_maps(of_tasks=config.similarity.depth_maps == "tasks").write(
+            directory / DEPTH_MAPS
+        )
+    write_json(directory / INFLUENTIAL, [asdict(example) for example in found.influential])
 
 
 def _select(
@@ -167,7 +228,10 @@ def _select(
     )
 
 
-def _report(config: ProbeConfig, directory: RunDirectory, console: Console) -> Findings:
+def _report(
+    config: ProbeConfig, directory: RunDirectory, console: Console, more: Mapping[str, Path]
+) -> Findings:
+    """Findings, figures, page and log; the pictures in `more` are logged too."""
     table = LayerTable.read(directory / TABLE)
     selection = (
         LayerSelection.read(directory / SELECTION) if (directory / SELECTION).exists() else None
@@ -175,24 +239,17 @@ def _report(config: ProbeConfig, directory: RunDirectory, console: Console) -> F
     regions = None if selection is None else selection.regions
     findings = summarise(table, regions, selection)
     pictures = save_all(table, regions, selection, directory / "figures")
+    pictures |= save_depth_maps(directory / DEPTH_MAPS, directory / "figures")
     reasons = directory.read(UNDEFINED) if (directory / UNDEFINED).exists() else {}
-    write_report(
-        directory / "report.html",
-        table,
-        findings,
-        regions,
-        selection,
-        directory.read("provenance.json"),
-        [(what, why) for pairs in reasons.values() for what, why in pairs],
-        title=config.report.title,
-    )
+    study = read_study(directory.path, config.name)
+    write_page(directory / "report.html", [study], config.report.title)
     with tracking.tracked(
         config.logger, directory.path, job_type="probe", name=config.name, config=asdict(config)
     ) as wandb_run:
         if wandb_run is not None:
             tracking.log_layers(wandb_run, table)
-            tracking.log_pictures(wandb_run, pictures)
-            files = [directory / name for name in (TABLE, SELECTION, "report.html")]
+            tracking.log_pictures(wandb_run, {**pictures, **more})
+            files = [directory / name for name in (TABLE, DEPTH_MAPS, SELECTION, "report.html")]
             tracking.log_artifact(
                 wandb_run, "findings", "findings", files, {"lines": list(findings.lines)}
             )

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from taskdepth.activations.memory import HeldActivations
 from taskdepth.activations.pooling import Pooling
 from taskdepth.activations.stored import StoredActivations
 from taskdepth.config import ProbeConfig
@@ -47,7 +48,9 @@ class Part:
 class StoredRows:
     """The rows of one part, read from the store's mapped files."""
 
-    def __init__(self, stored: StoredActivations, pooling: Pooling, rows: Sequence[int]) -> None:
+    def __init__(
+        self, stored: StoredActivations | HeldActivations, pooling: Pooling, rows: Sequence[int]
+    ) -> None:
         self._stored, self._pooling = stored, pooling
         self._rows = torch.tensor(rows, dtype=torch.int64)
         n_depths, _, d = stored.states(pooling, rows=[]).shape

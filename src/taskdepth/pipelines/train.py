@@ -16,7 +16,8 @@ from rich.console import Console
 
 from taskdepth.config import TrainConfig, instantiate
 from taskdepth.data.batches import Batching
-from taskdepth.data.mixture import Mixture
+from taskdepth.data.control_rows import ControlRows
+from taskdepth.data.mixture import Draws, Mixture
 from taskdepth.data.module import PlainTextDataModule, TaskDataModule
 from taskdepth.data.rows import check_not_empty, load
 from taskdepth.data.tokenise import Tokeniser
@@ -223,6 +224,9 @@ def _train(
     )
 
     batching = _batching(config, model, console)
+    rows: Draws = mixture
+    if config.role == Role.CONTROL:
+        rows = ControlRows(mixture, source, specs, config.control.match)
 
     def data_of(
         chosen: Sequence[TaskSpec],
@@ -233,7 +237,7 @@ def _train(
             source,
             chosen,
             tokeniser,
-            mixture,
+            rows,
             batching=batching,
             seed=seed,
             val_examples_per_task=val_examples,
@@ -260,7 +264,7 @@ def _train(
             )
             files = [directory / ROWS, directory / "policies"]
         elif config.role == Role.CONTROL:
-            done = train_controls(config, model, specs, data_of, blocks, directory.path)
+            done = train_controls(config, model, specs, data_of, blocks, directory.path, console)
             metrics = {"model": model.path, "controls": done}
             files = [directory / "controls"]
         else:
@@ -359,6 +363,7 @@ def _metrics(
         "validation_rank_accuracy": report.mean("rank_accuracy"),
         "trainable_parameters": report.trainable_parameters,
         "adapted_blocks": adapted or None,
+        "reused_blocks": report.reused_blocks,
         "training_data": data.training.counts(),
         "tasks": _tasks(report, specs, data),
     }

@@ -5,8 +5,7 @@ No pyplot: a figure is made, returned and forgotten, whatever the caller's backe
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,28 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from taskdepth.errors import ResultsError
-from taskdepth.files import replacing
 from taskdepth.layers import depth_of
+from taskdepth.results.drawing import (
+    ADAPTED,
+    COLOURS,
+    DPI,
+    GREY,
+    MARKERS,
+    NORMAL,
+    SMALL,
+    UNDEFINED,
+    NothingToDrawError,
+    all_layers,
+    examples_text,
+    finish,
+    layer_axis,
+    legend_line,
+    role_handles,
+    save,
+    short,
+)
 from taskdepth.results.findings import Placement, Regions, counted, region_names, spans
 from taskdepth.results.layer_grid import (
     COMPARED,
@@ -33,23 +48,26 @@ from taskdepth.results.layer_grid import (
     similarity_grid,
 )
 from taskdepth.results.table import LayerTable
+from taskdepth.results.weights_figure import weights_figure
 from taskdepth.types import Role
 
-DPI = 150
-# Okabe & Ito, https://jfly.uni-koeln.de/color/: told apart with any colour vision
-COLOURS = {Role.PRETRAINED: "#0072B2", Role.EXPERIMENTAL: "#D55E00"}
-ADAPTED = "#009E73"
-MARKERS = {Role.PRETRAINED: "o", Role.EXPERIMENTAL: "s"}
-GREY = "#555555"
-UNDEFINED: dict[str, Any] = {"facecolor": "#E4E4E4", "hatch": "////", "edgecolor": "#A8A8A8"}
+__all__ = [  # the looks of `drawing` too: other figures take them from here
+    "ADAPTED",
+    "COLOURS",
+    "DPI",
+    "GREY",
+    "NORMAL",
+    "SMALL",
+    "NothingToDrawError",
+    "probe_accuracy_by_cluster",
+    "region_curves",
+    "save_all",
+    "similarity_heatmap",
+    "task_identity",
+]
+
 INTERVAL = "#E8E8E8"
-SMALL, NORMAL, LARGE = 7.5, 9, 11  # points
 SCALE_IN = 0.6  # inches for the colour scale below a heat map
-LONGEST_NAME = 38  # characters of a task or cluster name that a figure shows
-
-
-class NothingToDrawError(ResultsError):
-    """The table has no row for the figure that was asked for."""
 
 
 def save_all(
@@ -66,17 +84,9 @@ def save_all(
         "probe_accuracy_by_cluster": lambda: probe_accuracy_by_cluster(table),
         "task_identity": lambda: task_identity(table),
         "regions": lambda: region_curves(table, regions, selection),
+        "adapter_weights": lambda: weights_figure(table),
     }
-    saved = {}
-    for name, make in makers.items():
-        try:
-            figure = make()
-        except NothingToDrawError:
-            continue
-        saved[name] = folder / f"{name}.png"
-        with replacing(saved[name]) as partial:
-            figure.savefig(partial, format="png", dpi=DPI)
-    return saved
+    return save(makers, folder)
 
 
 def similarity_heatmap(table: LayerTable, role: Role, regions: Regions | None = None) -> Figure:
@@ -93,7 +103,7 @@ def similarity_heatmap(table: LayerTable, role: Role, regions: Regions | None = 
     n_tasks, n_layers = shown.values.shape
     row_in, column_in = np.clip(5 / n_tasks, 0.18, 0.36), np.clip(5 / n_layers, 0.24, 0.5)
     names_in = sum(
-        0.25 + 0.075 * max(len(_short(name)) for name in names)
+        0.25 + 0.075 * max(len(short(name)) for name in names)
         for names in (shown.tasks, shown.clusters)
     )
     height_in = row_in * n_tasks + 1.5 + SCALE_IN
@@ -101,7 +111,7 @@ def similarity_heatmap(table: LayerTable, role: Role, regions: Regions | None = 
     axes = figure.add_subplot()
     axes.patch.set(**UNDEFINED)  # shows through where a value is NaN
     image = axes.imshow(shown.values, vmin=0, vmax=1, aspect="auto", interpolation="none")
-    axes.set_yticks(range(n_tasks), [_short(task) for task in shown.tasks], fontsize=SMALL)
+    axes.set_yticks(range(n_tasks), [short(task) for task in shown.tasks], fontsize=SMALL)
     every = -(-n_layers // 32)
     labels = [str(layer) for layer in shown.layers]
     axes.set_xticks(range(n_layers)[::every], labels[::every], fontsize=SMALL)
@@ -117,10 +127,10 @@ def similarity_heatmap(table: LayerTable, role: Role, regions: Regions | None = 
         axes.axvline(edge, color="black", linewidth=1.3, linestyle="--")
     _name_regions(axes, regions, edges, column_in)
     undefined = Patch(**UNDEFINED, label="undefined")
-    below_in = _finish(
+    below_in = finish(
         figure,
         f"How alike the {ROLE_NAMES[role]} model and each task's control model are",
-        f"{counted(n_tasks, 'task')}, {_examples([shown])} per task; {_region_text(regions)}",
+        f"{counted(n_tasks, 'task')}, {examples_text([shown])} per task; {_region_text(regions)}",
         [undefined] if np.isnan(shown.values).any() else [],
         keep_in=SCALE_IN,
     )
@@ -157,9 +167,9 @@ def probe_accuracy_by_cluster(table: LayerTable) -> Figure:
         floor = majority.of_cluster(cluster)
         axes.plot(floor.layers, across_tasks(floor.values, 0.5), color=GREY, linestyle="--")
         n_tasks = max(len(part.tasks) for part in parts.values())
-        axes.set_title(f"{_short(cluster, 30)} ({n_tasks})", fontsize=NORMAL - 0.5, loc="left")
+        axes.set_title(f"{short(cluster, 30)} ({n_tasks})", fontsize=NORMAL - 0.5, loc="left")
         axes.set_ylim(0, 1.02)
-        _layer_axis(axes, _all_layers(shown.values()))
+        layer_axis(axes, all_layers(shown.values()))
     for axes in panels.flat[len(clusters) :]:
         axes.set_axis_off()
     for axes in panels[:, 0]:
@@ -168,12 +178,12 @@ def probe_accuracy_by_cluster(table: LayerTable) -> Figure:
         lowest = panels[(len(clusters) - 1 - column) // n_columns, column]
         lowest.set_xlabel("layer", fontsize=NORMAL)
         lowest.tick_params(labelbottom=True)
-    _finish(
+    finish(
         figure,
         "Where labels can be read: accuracy of linear probes, by cluster",
         "line: median over the cluster's tasks (their number in brackets), band: their range; "
-        f"{_examples(shown.values())} per task",
-        [*_role_handles(shown), _line("majority class", color=GREY, linestyle="--")],
+        f"{examples_text(shown.values())} per task",
+        [*role_handles(shown), legend_line("majority class", color=GREY, linestyle="--")],
     )
     return figure
 
@@ -198,21 +208,21 @@ def task_identity(table: LayerTable) -> Figure:
             majority = grid(table, **probe, role=role, name="majority")
             _floor(axes, control_task, color=COLOURS[role], linestyle=":")
             _floor(axes, majority, color=GREY, linestyle="--")
-            _layer_axis(axes, found.layers)
+            layer_axis(axes, found.layers)
         axes.set_title(f"which {target}?", fontsize=NORMAL, loc="left")
         axes.set_xlabel("layer", fontsize=NORMAL)
         axes.set_ylim(0, 1.02)
     if not drawn:
         raise NothingToDrawError("the layer table has no task-identity probes to draw")
     panels[0].set_ylabel("accuracy", fontsize=NORMAL)
-    _finish(
+    finish(
         figure,
         "Where the layers tell tasks and clusters apart",
-        f"linear probes, {_examples(drawn.values())}; band: 95% interval",
+        f"linear probes, {examples_text(drawn.values())}; band: 95% interval",
         [
-            *_role_handles(drawn),
-            _line("control task (random labels)", color=GREY, linestyle=":"),
-            _line("majority class", color=GREY, linestyle="--"),
+            *role_handles(drawn),
+            legend_line("control task (random labels)", color=GREY, linestyle=":"),
+            legend_line("majority class", color=GREY, linestyle="--"),
         ],
     )
     return figure
@@ -236,15 +246,15 @@ def region_curves(
         quartiles = across_tasks(found.values, 0.25), across_tasks(found.values, 0.75)
         _band(axes, found.layers, *quartiles, role)
         _floor(axes, similarity_grid(table, role, FLOOR), color=COLOURS[role], linestyle=":")
-    handles: list[Artist] = _role_handles(shown)
-    handles.append(_line("shuffled rows (chance)", color=GREY, linestyle=":"))
-    layers = _all_layers(shown.values())
+    handles: list[Artist] = role_handles(shown)
+    handles.append(legend_line("shuffled rows (chance)", color=GREY, linestyle=":"))
+    layers = all_layers(shown.values())
     if regions is not None and regions.found:
         for low, high in regions.intervals:
             axes.axvspan(low + 0.5, high + 0.5, color=INTERVAL, zorder=0, linewidth=0)
         for boundary in regions.boundaries:
             axes.axvline(boundary + 0.5, color="black", linewidth=1.3, linestyle="--", zorder=1)
-        handles.append(_line("region boundary", color="black", linestyle="--"))
+        handles.append(legend_line("region boundary", color="black", linestyle="--"))
         if any(low < high for low, high in regions.intervals):
             handles.append(Patch(color=INTERVAL, label="its 95% interval"))
     edges = [0.5, *(last + 0.5 for _, _, last in region_names(regions))]
@@ -254,17 +264,17 @@ def region_curves(
         label = f"blocks to adapt: {spans(selection.blocks)}"
         adapted: dict[str, Any] = {"color": ADAPTED, "marker": "s", "linestyle": ""}
         handles += axes.plot(depths, np.full(len(depths), -0.1), **adapted, label=label)
-    _layer_axis(axes, layers)
+    layer_axis(axes, layers)
     axes.set_xlim(layers[0] - 0.6, layers[-1] + 0.6)
     axes.set_ylim(-0.17, 1.02)
     axes.set_xlabel("layer (block + 1)", fontsize=NORMAL)
     axes.set_ylabel(MEASURE_NAME, fontsize=NORMAL)
     n_tasks = max(len(found.tasks) for found in shown.values())
-    _finish(
+    finish(
         figure,
         "Similarity to the control models by layer, and the regions found in it",
         f"line: median over {counted(n_tasks, 'task')}, band: middle half; "
-        f"{_examples(shown.values())} per task; {_region_text(regions)}",
+        f"{examples_text(shown.values())} per task; {_region_text(regions)}",
         handles,
     )
     return figure
@@ -299,7 +309,7 @@ def _mark_clusters(axes: Axes, shown: LayerGrid) -> None:
     for name, group in groupby(shown.clusters):
         end = start + len(list(group))
         centres.append((start + end - 1) / 2)
-        names.append(_short(name))
+        names.append(short(name))
         if start:
             axes.axhline(start - 0.5, color="white", linewidth=2)
         start = end
@@ -327,79 +337,6 @@ def _name_regions(
             )
 
 
-def _layer_axis(axes: Axes, layers: Sequence[int]) -> None:
-    every = next(step for step in (1, 2, 4, 5, 10, 20, 50, 1000) if len(layers) <= 10 * step)
-    axes.set_xticks([layer for layer in layers if layer == layers[0] or layer % every == 0])
-    axes.tick_params(labelsize=SMALL, length=2)
-    axes.grid(color="#E0E0E0", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def _finish(
-    figure: Figure, title: str, caption: str, handles: Sequence[Artist], keep_in: float = 0.0
-) -> float:
-    """Title on top, legend and caption at the bottom, and the axes in what is left.
-
-    `keep_in` inches above the legend stay free; the result says how high they begin, in inches.
-    """
-    width_in, height_in = figure.get_size_inches()
-    lines = textwrap.wrap(caption, int(width_in * 15))  # characters of a caption in an inch
-    n_columns = 3 if len(handles) > 4 else 4
-    caption_in = 0.13 + 0.14 * len(lines)
-    legend_in = 0.19 * -(-len(handles) // n_columns)
-    left, top, bottom = (
-        0.1 / width_in,
-        0.32 / height_in,
-        (caption_in + legend_in + keep_in) / height_in,
-    )
-    figure.text(left, 1 - 0.1 / height_in, title, fontsize=LARGE, weight="bold", va="top")
-    figure.text(left, 0.07 / height_in, "\n".join(lines), fontsize=SMALL, color=GREY)
-    figure.set_layout_engine("constrained", rect=(0, bottom, 1 - left, 1 - top - bottom))
-    if handles:
-        figure.legend(
-            handles=handles,
-            loc="lower center",
-            bbox_to_anchor=(0.5, caption_in / height_in),
-            ncols=n_columns,
-            fontsize=SMALL,
-            frameon=False,
-            borderpad=0.2,
-            borderaxespad=0,
-        )
-    return caption_in + legend_in
-
-
-def _all_layers(grids: Iterable[LayerGrid]) -> list[int]:
-    return sorted({layer for found in grids for layer in found.layers})
-
-
-def _role_handles(roles: Mapping[Role, object]) -> list[Artist]:
-    return [
-        _line(f"{ROLE_NAMES[role]} model", color=COLOURS[role], marker=MARKERS[role], markersize=4)
-        for role in roles
-    ]
-
-
-def _line(label: str, **look: Any) -> Artist:
-    return Line2D([], [], label=label, **look)
-
-
 def _region_text(regions: Regions | None) -> str:
     named = [f"{name} {spans(range(a, b + 1))}" for name, a, b in region_names(regions)]
     return f"regions: {', '.join(named)}" if named else "no regions"
-
-
-def _examples(grids: Iterable[LayerGrid]) -> str:
-    n = np.concatenate([found.n[found.n > 0] for found in grids])
-    if not n.size:
-        return "n unknown"
-    low, high = int(n.min()), int(n.max())
-    return f"n = {low:,} examples" if low == high else f"n = {low:,} to {high:,} examples"
-
-
-def _short(name: str, longest: int = LONGEST_NAME) -> str:
-    """`name` as matplotlib may show it: on one line, not too long, never taken for mathematics."""
-    line = " ".join(name.split())
-    cut = line if len(line) <= longest else f"{line[: longest - 1]}…"
-    return cut.replace("$", r"\$")

@@ -113,8 +113,24 @@ class Gain:
 
 
 @dataclass(frozen=True, slots=True)
+class Yardstick:
+    """Debiased linear CKA of a ceiling or foils with the control models, as medians over tasks.
+
+    At the last layer `role`, a compared model, is closer to the control model than they are in
+    `n_closer` of `n_tasks` tasks.
+    """
+
+    first: float
+    last: float
+    last_layer: int
+    role: Role
+    n_closer: int
+    n_tasks: int
+
+
+@dataclass(frozen=True, slots=True)
 class Findings:
-    """The numbers of a run, and the five sentences (`lines`) that say them.
+    """The numbers of a run, and the five sentences (`lines`) that say them; six with yardsticks.
 
     None and empty: not measured, or undefined everywhere. Where both models were measured, the
     experimental one comes first.
@@ -129,6 +145,8 @@ class Findings:
     labels: tuple[LabelFinding, ...]
     similarity: tuple[SimilarityFinding, ...]
     gain: Gain | None
+    ceiling: Yardstick | None
+    foil: Yardstick | None
     boundaries: tuple[int, ...]
     blocks: tuple[int, ...]
     lines: tuple[str, ...]
@@ -149,6 +167,7 @@ def summarise(
     labels = tuple(filter(None, (_labels(table, role) for role in asked)))
     similarity = tuple(filter(None, (_similarity(table, role) for role in asked)))
     gain = _gain(table)
+    ceiling, foil = (_yardstick(table, role, asked) for role in (Role.CEILING, Role.FOIL))
     return Findings(
         n_tasks=n_tasks,
         n_clusters=n_clusters,
@@ -159,6 +178,8 @@ def summarise(
         labels=labels,
         similarity=similarity,
         gain=gain,
+        ceiling=ceiling,
+        foil=foil,
         boundaries=tuple(regions.boundaries) if regions and regions.found else (),
         blocks=tuple(selection.blocks) if selection else (),
         lines=(
@@ -166,6 +187,7 @@ def summarise(
             _identity_line(identity),
             _labels_line(labels),
             _similarity_line(similarity, gain, measured=len(controlled) > 0),
+            *([_yardstick_line(ceiling, foil)] if ceiling or foil else []),
             _placement_line(regions, selection),
         ),
     )
@@ -272,6 +294,26 @@ def _similarity(table: LayerTable, role: Role) -> SimilarityFinding | None:
         found.layers[last],
         float(median[last]),
         int(np.isfinite(found.values).any(axis=1).sum()),
+    )
+
+
+def _yardstick(table: LayerTable, role: Role, compared: Sequence[Role]) -> Yardstick | None:
+    """What `role` reaches, and in how many tasks the first of `compared` is closer at the end."""
+    found = _similarity(table, role)
+    if found is None or not compared:
+        return None
+    ours, theirs = similarity_grid(table, compared[0]), similarity_grid(table, role)
+    pairs = [
+        (ours.at(task, found.last_layer), theirs.at(task, found.last_layer)) for task in ours.tasks
+    ]
+    both = [(one, other) for one, other in pairs if np.isfinite(one) and np.isfinite(other)]
+    return Yardstick(
+        found.first,
+        found.last,
+        found.last_layer,
+        compared[0],
+        sum(one > other for one, other in both),
+        len(both),
     )
 
 
@@ -383,6 +425,17 @@ def _similarity_line(
         f"{shown.first:.2f} at layer {shown.first_layer} to {shown.last:.2f} at layer "
         f"{shown.last_layer}{dip}; {verdict}."
     )
+
+
+def _yardstick_line(ceiling: Yardstick | None, foil: Yardstick | None) -> str:
+    named = [("the control model of another seed", ceiling), ("another task's control model", foil)]
+    parts = [
+        f"{name} goes from {found.first:.2f} to {found.last:.2f} at layer {found.last_layer}, where "
+        f"the {ROLE_NAMES[found.role]} model is closer in {found.n_closer} of {found.n_tasks} tasks"
+        for name, found in named
+        if found is not None
+    ]
+    return f"Yardsticks for it: {'; '.join(parts)}."
 
 
 def _placement_line(regions: Regions | None, selection: Placement | None) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -88,7 +90,7 @@ def grid(table: LayerTable, **equals: object) -> LayerGrid:
     for i, (task, _) in enumerate(pairs):
         for j, layer in enumerate(layers):
             rows = cells.get((task, layer), [])
-            values[i, j] = np.mean(finite(row.value for row in rows) or [np.nan])
+            values[i, j] = fmean(finite(row.value for row in rows) or [math.nan])
             lower[i, j] = min(finite(row.lower for row in rows), default=np.nan)
             upper[i, j] = max(finite(row.upper for row in rows), default=np.nan)
             n[i, j] = min((row.n for row in rows), default=0)
@@ -114,4 +116,4 @@ def across_tasks(
 
 def finite(values: Iterable[float | None]) -> list[float]:
     """The numbers among `values`, without None, NaN and infinities."""
-    return [float(v) for v in values if v is not None and np.isfinite(v)]
+    return [float(v) for v in values if v is not None and math.isfinite(v)]

@@ -113,7 +113,7 @@ def layer_series(table: LayerTable) -> dict[int, dict[str, float]]:
 
 def _key(row: Row) -> str:
     about = row.target if row.reference is None else f"vs_{row.reference}"
-    return f"{row.kind}/{row.role}/{about}/{row.name}"
+    return "/".join(part for part in (row.kind, row.role, about, row.name) if part)
 
 
 def log_pictures(run: Any, pictures: Mapping[str, Path]) -> None:

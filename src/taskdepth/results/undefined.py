@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from taskdepth.results.findings import counted, spans
+
 
 @dataclass(frozen=True, slots=True)
 class Undefined:
@@ -19,17 +21,26 @@ class Undefined:
 
 
 def digest(undefined: Iterable[Undefined]) -> list[tuple[str, str]]:
-    """What has no value, and why: one pair per measure, model and depth, however many tasks share it.
+    """What has no value, and why: one pair for all measures, depths and tasks that share model and reason.
 
     >>> digest([Undefined("pretrained", t, 0, "debiased_cka", "no variance") for t in "ab"])
     [('debiased_cka, pretrained, depth 0 (2 tasks: a, b)', 'no variance')]
+    >>> digest([Undefined("pretrained", "a", d, m, "too few") for m in ("rsa", "svcca") for d in (0, 1)])
+    [('rsa, svcca, pretrained, depths 0–1 (1 task: a)', 'too few')]
     """
-    tasks: dict[tuple[str, str, int, str], list[str]] = defaultdict(list)
+    tasks: dict[tuple[str, str, str, int], list[str]] = defaultdict(list)
     for item in undefined:
-        tasks[item.name, item.role, item.depth, item.reason].append(item.task)
+        tasks[item.role, item.reason, item.name, item.depth].append(item.task)
+    depths: dict[tuple[str, str, tuple[str, ...], str], list[int]] = defaultdict(list)
+    for (role, reason, name, depth), names in tasks.items():
+        depths[role, reason, tuple(names), name].append(depth)
+    alike: dict[tuple[str, str, tuple[str, ...], str], list[str]] = defaultdict(list)
+    for (role, reason, of_tasks, name), places in depths.items():
+        alike[role, reason, of_tasks, spans(places)].append(name)
     pairs = []
-    for (name, role, depth, reason), names in tasks.items():
-        shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-        count = f"{len(names)} task{'s' if len(names) > 1 else ''}"
-        pairs.append((f"{name}, {role}, depth {depth} ({count}: {shown})", reason))
+    for (role, reason, of_tasks, at), names in alike.items():
+        shown = ", ".join(of_tasks[:3]) + (", …" if len(of_tasks) > 3 else "")
+        where = f"depth{'' if at.isdigit() else 's'} {at}"
+        count = counted(len(of_tasks), "task")
+        pairs.append((f"{', '.join(names)}, {role}, {where} ({count}: {shown})", reason))
     return pairs

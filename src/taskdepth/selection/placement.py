@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from taskdepth.errors import ConfigError, ResultsError
 from taskdepth.files import write_text
 from taskdepth.layers import check_blocks, depth_of
+from taskdepth.selection.lora import lora_config, selection_file
 from taskdepth.selection.regions import Regions
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
 
 SCHEMA_VERSION = 1
 
@@ -63,6 +67,19 @@ class LayerSelection:
         """The same blocks, counted from 1."""
         return tuple(depth_of(block) for block in self.blocks)
 
+    def to_lora_config(self, r: int = 8, lora_alpha: int = 16, **settings: Any) -> LoraConfig:
+        """PEFT's LoraConfig for these blocks; `settings` are its other arguments.
+
+        Without `target_modules`, a list of names, PEFT takes those that it knows for the architecture.
+
+        Raises:
+            ConfigError: an argument is unknown to PEFT or wrong, or chooses blocks by itself.
+
+        >>> select("manual", 8, "tiny", blocks=[4, 3]).to_lora_config(r=4).layers_to_transform
+        [3, 4]
+        """
+        return lora_config(self.blocks, r=r, lora_alpha=lora_alpha, **settings)
+
     def write(self, path: Path) -> None:
         """Write `selection.yaml` in one step: the file is whole or absent."""
         content = {"schema": SCHEMA_VERSION, **_plain(asdict(self))}
@@ -94,6 +111,15 @@ class LayerSelection:
             return cls(**content | {"blocks": tuple(content["blocks"]), "regions": regions})
         except ConfigError as error:
             raise ResultsError(f"{path}: {error}") from None
+
+
+def load_selection(path: str | Path) -> LayerSelection:
+    """Read `selection.yaml`, given as the file or as the folder of the run that wrote it.
+
+    Raises:
+        ResultsError: no such file, not YAML, or a field is missing, unknown or wrong.
+    """
+    return LayerSelection.read(selection_file(path))
 
 
 def check_fits(selection: LayerSelection, n_blocks: int) -> None:

@@ -2,10 +2,19 @@
 
 from taskdepth.similarity.cca import mean_squared_cca, pwcca, svcca
 from taskdepth.similarity.cka import debiased_cka, linear_cka, rbf_cka
-from taskdepth.similarity.comparison import Comparison, Estimate, compare, join
+from taskdepth.similarity.comparison import Comparison, compare, join
 from taskdepth.similarity.dissimilarity import rsa
-from taskdepth.similarity.geometry import anisotropy, dimensions_for_variance, participation_ratio
+from taskdepth.similarity.estimate import Estimate
+from taskdepth.similarity.geometry import (
+    Geometry,
+    anisotropy,
+    dimensions_for_variance,
+    geometry_of,
+    participation_ratio,
+    top_dimensions_share,
+)
 from taskdepth.similarity.grid import CkaGrid, cka_grid
+from taskdepth.similarity.influence import leave_one_out_cka
 from taskdepth.similarity.measure import MEASURES, Measure
 from taskdepth.similarity.neighbours import mutual_knn
 from taskdepth.similarity.predictivity import ridge_predictivity
@@ -19,6 +28,7 @@ __all__ = [
     "Comparison",
     "DebiasedCKA",
     "Estimate",
+    "Geometry",
     "LinearCKA",
     "Measure",
     "anisotropy",
@@ -26,7 +36,9 @@ __all__ = [
     "compare",
     "debiased_cka",
     "dimensions_for_variance",
+    "geometry_of",
     "join",
+    "leave_one_out_cka",
     "linear_cka",
     "mean_squared_cca",
     "mutual_knn",
@@ -40,4 +52,5 @@ __all__ = [
     "rsa",
     "subspace_overlap",
     "svcca",
+    "top_dimensions_share",
 ]

@@ -51,6 +51,17 @@ def centred(x: Float[Tensor, "*batch n p"]) -> Float[Tensor, "*batch n p"]:
     return x - x.mean(dim=-2, keepdim=True)
 
 
+def standardised(x: Float[Tensor, "*batch n p"]) -> Float[Tensor, "*batch n p"]:
+    """`x` in float64 with every dimension of mean 0 and variance 1; without variance it is 0.
+
+    A few dimensions of many times the usual size decide CKA otherwise. Timkey & van Schijndel 2021,
+    arXiv:2109.04404, section 5.
+    """
+    x = centred(x)
+    spread = x.std(dim=-2, correction=0, keepdim=True)
+    return x / torch.where(spread > 0, spread, 1)
+
+
 def narrowed(x: Float[Tensor, "n p"]) -> Float[Tensor, "n r"]:
     """`x` up to an orthogonal map, at most n wide: all its rows' inner products stay the same."""
     if x.shape[1] <= len(x):

@@ -10,10 +10,13 @@ from taskdepth.similarity.centring import prepared
 
 MIN_EXAMPLES = 4  # unbiased HSIC divides by n - 3
 
+BANDWIDTH = 0.5  # of the RBF kernel, in median distances
+
 # why CKA is undefined
 TOO_FEW = f"fewer than {MIN_EXAMPLES} examples"
 NO_VARIANCE = "zero variance: every row is the same"
 NO_STRUCTURE = "debiased only: every two rows are equally far apart"
+COPIES = "at least half of the pairs of rows are copies"
 
 # Unbiased HSIC is a difference of sums; below this share of them it is rounding
 ROUNDING = 1e-12
@@ -65,7 +68,7 @@ def debiased_cka(x: Float[Tensor, "n p"], y: Float[Tensor, "n q"]) -> Float[Tens
 
 
 def rbf_cka(
-    x: Float[Tensor, "n p"], y: Float[Tensor, "n q"], bandwidth: float = 0.5
+    x: Float[Tensor, "n p"], y: Float[Tensor, "n q"], bandwidth: float = BANDWIDTH
 ) -> Float[Tensor, ""]:
     """CKA with a Gaussian kernel and the biased HSIC estimator, in [0, 1].
 
@@ -79,9 +82,22 @@ def rbf_cka(
         DataError: not two matrices with the same number of rows, or fewer than 2 rows.
     """
     x, y = prepared(x, y, at_least=2)
-    kernel_x, kernel_y = _centred_rbf_kernel(x, bandwidth), _centred_rbf_kernel(y, bandwidth)
+    kernel_x, kernel_y = centred_rbf_kernel(x, bandwidth), centred_rbf_kernel(y, bandwidth)
     scale = kernel_x.square().sum().sqrt() * kernel_y.square().sum().sqrt()
     return (kernel_x * kernel_y).sum() / scale
+
+
+def centred_rbf_kernel(
+    x: Float[Tensor, "n p"], bandwidth: float = BANDWIDTH
+) -> Float[Tensor, "n n"]:
+    """The kernel of `rbf_cka` for one side, its rows and columns centred."""
+    norms = x.square().sum(1)
+    distance = (norms[:, None] + norms - 2 * x @ x.T).clamp(min=0).fill_diagonal_(0)
+    ordered = distance.flatten().sort().values
+    middle = len(ordered) // 2
+    median = (ordered[middle] + ordered[-middle - 1]) / 2  # torch.median is the lower of the two
+    kernel: Tensor = torch.exp(-distance / (2 * bandwidth**2 * median))
+    return kernel - kernel.mean(0) - kernel.mean(1, keepdim=True) + kernel.mean()
 
 
 def unbiased_hsic(
@@ -136,13 +152,3 @@ def _squared_products(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         gram_x, gram_y = x @ x.T, y @ y.T
         return (gram_x * gram_y).sum(), gram_x.square().sum(), gram_y.square().sum()
     return (x.T @ y).square().sum(), (x.T @ x).square().sum(), (y.T @ y).square().sum()
-
-
-def _centred_rbf_kernel(x: Tensor, bandwidth: float) -> Tensor:
-    norms = x.square().sum(1)
-    distance = (norms[:, None] + norms - 2 * x @ x.T).clamp(min=0).fill_diagonal_(0)
-    ordered = distance.flatten().sort().values
-    middle = len(ordered) // 2
-    median = (ordered[middle] + ordered[-middle - 1]) / 2  # torch.median is the lower of the two
-    kernel = torch.exp(-distance / (2 * bandwidth**2 * median))
-    return kernel - kernel.mean(0) - kernel.mean(1, keepdim=True) + kernel.mean()

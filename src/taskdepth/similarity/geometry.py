@@ -2,17 +2,53 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from math import nan
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from taskdepth.errors import DataError
-from taskdepth.similarity.centring import centred, meaningful, narrowed, thin_svd, undefined
+from taskdepth.similarity.centring import centred, meaningful, undefined
 
 MIN_EXAMPLES = 2
+SHARE = 0.99
+ROUNDING = 8  # times the size and precision of a symmetric matrix is what its eigenvalues are off
+N_TOP = 3  # the dimensions of extreme size are one to three in most models
 
 
-def dimensions_for_variance(x: Float[Tensor, "n p"], *, share: float = 0.99) -> Float[Tensor, ""]:
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """What the functions of this module say of one representation; NaN where undefined."""
+
+    dimensions_for_variance: float
+    participation_ratio: float
+    anisotropy: float
+    top_dimensions_share: float
+
+
+def geometry_of(x: Float[Tensor, "n p"]) -> Geometry:
+    """All of this module at the price of one: `x` is centred and multiplied with itself once.
+
+    Raises:
+        DataError: not a matrix of 2 rows or more.
+    """
+    x = _matrix(x)
+    pointing = float(anisotropy(x))
+    x = centred(x)
+    if not meaningful(x):
+        return Geometry(nan, nan, pointing, nan)
+    product = _product(x)
+    return Geometry(
+        float(_dimensions(product, SHARE)),
+        float(_participation(product)),
+        pointing,
+        float(_top_share(x, N_TOP)),
+    )
+
+
+def dimensions_for_variance(x: Float[Tensor, "n p"], *, share: float = SHARE) -> Float[Tensor, ""]:
     """The fewest principal components that hold `share` of the variance: a whole number.
 
     At most n - 1: compare at equal n. NaN without variance.
@@ -28,11 +64,7 @@ def dimensions_for_variance(x: Float[Tensor, "n p"], *, share: float = 0.99) -> 
     x = centred(_matrix(x))
     if not meaningful(x):
         return undefined()
-    _, scales, _ = thin_svd(narrowed(x))
-    held = scales.square().cumsum(0)
-    # all of it within rounding: components of exact zeros hold nothing
-    wanted = share * held[-1] * (1 - len(held) * torch.finfo(held.dtype).eps)
-    return (held < wanted).sum().to(torch.float64) + 1
+    return _dimensions(_product(x), share)
 
 
 def participation_ratio(x: Float[Tensor, "n p"]) -> Float[Tensor, ""]:
@@ -46,8 +78,7 @@ def participation_ratio(x: Float[Tensor, "n p"]) -> Float[Tensor, ""]:
     x = centred(_matrix(x))
     if not meaningful(x):
         return undefined()
-    product = x @ x.T if len(x) <= x.shape[1] else x.T @ x
-    return product.trace().square() / product.square().sum()
+    return _participation(_product(x))
 
 
 def anisotropy(x: Float[Tensor, "n p"]) -> Float[Tensor, ""]:
@@ -66,6 +97,48 @@ def anisotropy(x: Float[Tensor, "n p"]) -> Float[Tensor, ""]:
     unit: Tensor = x / x.norm(dim=1, keepdim=True)
     # all n² cosines at once, less the n of rows with themselves
     return (unit.sum(0).square().sum() - n) / (n * (n - 1))
+
+
+def top_dimensions_share(x: Float[Tensor, "n p"], *, n_top: int = N_TOP) -> Float[Tensor, ""]:
+    """The share of the variance that the `n_top` dimensions (columns) of most variance hold; to 1.
+
+    Where it is high, CKA tells of these dimensions and of little else: look at its standardised
+    variant. NaN without variance. Timkey & van Schijndel 2021, arXiv:2109.04404, section 4.
+
+    Raises:
+        DataError: not a matrix of 2 rows or more, or `n_top` below 1.
+
+    >>> float(top_dimensions_share(torch.tensor([[3.0, 0, 1], [-3, 0, -1]]), n_top=1))
+    0.9
+    """
+    if n_top < 1:
+        raise DataError(f"n_top must be at least 1: it is {n_top}")
+    x = centred(_matrix(x))
+    if not meaningful(x):
+        return undefined()
+    return _top_share(x, n_top)
+
+
+def _product(x: Float[Tensor, "n p"]) -> Float[Tensor, "m m"]:
+    """The smaller of both products with itself; it has all eigenvalues that are not 0."""
+    return x @ x.T if len(x) <= x.shape[1] else x.T @ x
+
+
+def _dimensions(product: Float[Tensor, "m m"], share: float) -> Float[Tensor, ""]:
+    held = torch.linalg.eigvalsh(product).flip(0).clamp(min=0).cumsum(0)
+    # all of it within rounding: components of exact zeros hold nothing
+    wanted = share * held[-1] * (1 - ROUNDING * len(held) * torch.finfo(held.dtype).eps)
+    n_short: Tensor = (held < wanted).sum()
+    return n_short.to(torch.float64) + 1
+
+
+def _participation(product: Float[Tensor, "m m"]) -> Float[Tensor, ""]:
+    return product.trace().square() / product.square().sum()
+
+
+def _top_share(centred_x: Float[Tensor, "n p"], n_top: int) -> Float[Tensor, ""]:
+    variances = centred_x.square().sum(0).sort(descending=True).values
+    return variances[:n_top].sum() / variances.sum()
 
 
 def _matrix(x: Float[Tensor, "*shape_x"]) -> Float[Tensor, "n p"]:

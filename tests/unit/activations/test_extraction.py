@@ -13,7 +13,7 @@ from conftest import tiny_llama
 from taskdepth import layers
 from taskdepth.activations import extraction
 from taskdepth.activations.capture import each_depth
-from taskdepth.activations.extraction import Adapted, extract, extract_each
+from taskdepth.activations.extraction import Adapted, extract, extract_each, extract_tokens
 from taskdepth.activations.pooling import Pooling
 from taskdepth.models import adapters
 from taskdepth.models.packing import can_pack
@@ -275,3 +275,18 @@ def test_only_pooled_states_are_kept_and_the_head_does_not_run() -> None:
     found = extract(lm, prompts(), poolings=POOLINGS)
     assert found[Pooling.MEAN].shape == (5, len(LENGTHS), 32)
     assert not found[Pooling.MEAN].requires_grad
+
+
+@pytest.mark.parametrize("model_type", ["llama", "gemma2", "gpt2", "gpt_neox", "opt"])
+def test_every_token_of_one_prompt(model_type: str) -> None:
+    lm = small(model_type)
+    prompt = prompts()[1]
+    with torch.no_grad():
+        expected = torch.stack(lm(torch.tensor([prompt]), output_hidden_states=True).hidden_states)
+    after_norm = extract_tokens(lm, prompt, final_norm="post")
+    torch.testing.assert_close(after_norm, expected[:, 0], rtol=1e-5, atol=1e-5)
+    pooled = extract(lm, [prompt], poolings=POOLINGS)
+    tokens = extract_tokens(lm, prompt)
+    torch.testing.assert_close(tokens[:, -1], pooled[Pooling.LAST_TOKEN][:, 0])
+    torch.testing.assert_close(tokens.mean(dim=1), pooled[Pooling.MEAN][:, 0])
+    assert torch.equal(extract_tokens(lm, prompt, depths=[2, 0]), tokens[[2, 0]])

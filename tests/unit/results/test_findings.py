@@ -129,6 +129,27 @@ def test_numbers_and_sentences_of_a_small_run(selection, regions) -> None:
     assert [f.role for f in found.similarity] == [Role.EXPERIMENTAL, Role.PRETRAINED]
 
 
+def test_yardsticks_get_a_line_of_their_own() -> None:
+    compared = [
+        *similarity("pretrained", {"a": [0.9, 0.5, 0.3], "b": [0.7, 0.3, 0.1]}),
+        *similarity("experimental", {"a": [0.9, 0.4, 0.6], "b": [0.7, 0.2, 0.5]}),
+    ]
+    ceiling = similarity("ceiling", {"a": [1.0, 0.9, 0.8], "b": [1.0, 0.9, 0.4]})
+    foil = similarity("foil", {"a": [0.5, 0.4, 0.1], "b": [0.7, 0.2, math.nan]})
+    without = summarise(LayerTable(compared))
+    both = summarise(LayerTable([*compared, *ceiling, *foil]))
+    assert [line for line in both.lines if line not in without.lines] == [
+        "Yardsticks for it: the control model of another seed goes from 1.00 to 0.60 at layer 3, "
+        "where the experimental model is closer in 1 of 2 tasks; another task's control model goes "
+        "from 0.60 to 0.10 at layer 3, where the experimental model is closer in 1 of 1 tasks."
+    ]
+    assert (without.ceiling, without.foil, len(without.lines)) == (None, None, 5)
+    assert both.similarity == without.similarity
+    assert both.gain == without.gain
+    alone = summarise(LayerTable([*compared, *foil]))
+    assert alone.lines[4].startswith("Yardsticks for it: another task's control model goes")
+
+
 def test_a_full_table_counts_tasks_once(table: LayerTable) -> None:
     found = summarise(table)
     assert (found.n_tasks, found.n_clusters, found.n_layers, found.n_controls) == (5, 3, 8, 5)

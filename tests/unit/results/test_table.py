@@ -1,4 +1,6 @@
 import math
+import sys
+import types
 from dataclasses import astuple, replace
 from pathlib import Path
 
@@ -42,8 +44,8 @@ def test_folder_named_like_a_partition_adds_no_column(tmp_path: Path) -> None:
     assert list(LayerTable.read(path)) == [PROBE]
 
 
-def write_other_version(path: Path) -> None:
-    metadata = {"taskdepth.layers.schema": "0"}
+def write_version(path: Path, version: str) -> None:
+    metadata = {"taskdepth.layers.schema": version}
     pq.write_table(LayerTable([PROBE]).to_arrow().replace_schema_metadata(metadata), path)
 
 
@@ -53,6 +55,11 @@ def write_without_metadata(path: Path) -> None:
 
 def write_fewer_columns(path: Path) -> None:
     pq.write_table(LayerTable([PROBE]).to_arrow().drop_columns(["seed"]), path)
+
+
+def write_more_columns(path: Path) -> None:
+    table = LayerTable([PROBE]).to_arrow()
+    pq.write_table(table.append_column("block", [[1]]).drop_columns(["n"]), path)
 
 
 def write_another_table(path: Path) -> None:
@@ -65,10 +72,12 @@ def write_another_table(path: Path) -> None:
         (lambda path: None, "run probe.py first"),
         (lambda path: path.write_bytes(b"not parquet"), "not a readable Parquet file"),
         (lambda path: path.write_bytes(b""), "not a readable Parquet file"),
-        (write_other_version, "schema 0; this version reads 1"),
-        (write_without_metadata, "schema none; this version reads 1"),
-        (write_fewer_columns, "this version reads 1"),
-        (write_another_table, "schema none"),
+        (lambda path: write_version(path, "0"), "schema 0, of an older .* run probe.py again"),
+        (lambda path: write_version(path, "10"), "schema 10, of a newer .* update taskdepth"),
+        (write_without_metadata, "names no schema version"),
+        (write_fewer_columns, "it lacks seed$"),
+        (write_more_columns, "it lacks n and also has block$"),
+        (write_another_table, "names no schema version"),
     ],
 )
 def test_damaged_files_are_named(tmp_path: Path, spoil, message: str) -> None:
@@ -76,6 +85,30 @@ def test_damaged_files_are_named(tmp_path: Path, spoil, message: str) -> None:
     spoil(path)
     with pytest.raises(ResultsError, match=message):
         LayerTable.read(path)
+
+
+def test_other_libraries_read_the_table() -> None:
+    undefined = replace(SIMILARITY, depth=0, value=math.nan)
+    table = LayerTable([PROBE, SIMILARITY, undefined])
+    frame = table.to_pandas()
+    assert list(frame.columns) == SCHEMA.names
+    assert frame["value"].tolist()[:2] == [PROBE.value, SIMILARITY.value]
+    assert math.isnan(frame["value"][2])
+    assert frame["reference"].isna().tolist() == [True, False, False]
+    assert frame.groupby("task")["n"].max().to_dict() == {"cb": 56, "rte": 40}
+    # what polars, DuckDB and others take tables by
+    defined = LayerTable([PROBE, SIMILARITY])  # NaN equals nothing
+    assert pa.table(defined).equals(defined.to_arrow())
+
+
+def test_polars_gets_the_arrow_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in = types.ModuleType("polars")
+    stand_in.DataFrame = lambda data: ("frame", data)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "polars", stand_in)
+    assert LayerTable([PROBE]).to_polars() == ("frame", LayerTable([PROBE]).to_arrow())
+    monkeypatch.setitem(sys.modules, "polars", None)
+    with pytest.raises(ResultsError, match="pip install polars"):
+        LayerTable([PROBE]).to_polars()
 
 
 def test_a_failed_write_leaves_the_old_table(tmp_path: Path) -> None:

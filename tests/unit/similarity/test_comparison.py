@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from taskdepth.errors import DataError
-from taskdepth.similarity import cka, compare, debiased_cka, join, linear_cka
+from taskdepth.similarity import MEASURES as MEASURES_BY_NAME
+from taskdepth.similarity import cka, compare, debiased_cka, join, linear_cka, rbf_cka
+from taskdepth.similarity.centring import standardised
 
 MEASURES = {"linear_cka": linear_cka, "debiased_cka": debiased_cka}
 BOUNDS = ("value", "lower", "upper", "shuffled")
@@ -34,7 +36,7 @@ def assert_same(first, second, **tolerance):
 def test_equals_the_measures_one_at_a_time():
     x, y = activations()
     result = compare(x, y, n_bootstrap=50)
-    assert (result.n, result.n_masked, result.undefined) == (20, 0, ("",) * 4)
+    assert (result.n, result.n_masked, result.debiased_cka.undefined) == (20, 0, ("",) * 4)
     for name, measure in MEASURES.items():
         estimate = getattr(result, name)
         expected = torch.stack([measure(*pair) for pair in zip(x, y, strict=True)])
@@ -108,7 +110,7 @@ def test_undefined_depths_have_a_reason_and_leave_the_others_alone():
     x[0] = torch.linspace(0.1, 3e4, 12)  # the embedding of one and the same token
     y[2, :, :] = 0.3
     result = compare(x, y, n_bootstrap=20)
-    assert result.undefined == (cka.NO_VARIANCE, "", cka.NO_VARIANCE, "")
+    assert result.debiased_cka.undefined == (cka.NO_VARIANCE, "", cka.NO_VARIANCE, "")
     for name in MEASURES:
         for bound in BOUNDS:
             isnan = getattr(getattr(result, name), bound).isnan().tolist()
@@ -117,7 +119,7 @@ def test_undefined_depths_have_a_reason_and_leave_the_others_alone():
 
 def test_equidistant_rows_leave_only_debiased_cka_undefined():
     result = compare(torch.eye(10)[None], randn(1, 10, 3), n_bootstrap=20)
-    assert result.undefined == (cka.NO_STRUCTURE,)
+    assert result.debiased_cka.undefined == (cka.NO_STRUCTURE,)
     assert result.debiased_cka.value.isnan().all()
     assert result.linear_cka.value.isfinite().all()
 
@@ -128,7 +130,7 @@ def test_too_few_examples_are_undefined(n, n_masked):
     x[0, :n_masked] = torch.nan
     result = compare(x, randn(2, n, 4))
     assert (result.n, result.n_masked) == (n - n_masked, n_masked)
-    assert result.undefined == ("fewer than 4 examples",) * 2
+    assert result.debiased_cka.undefined == ("fewer than 4 examples",) * 2
     assert result.debiased_cka.value.isnan().all()
     assert result.linear_cka.upper.isnan().all()
 
@@ -214,3 +216,79 @@ def test_join_keeps_the_order_of_x(ids_x, ids_y, common):
 def test_join_refuses(ids_x, ids_y, words):
     with pytest.raises(DataError, match=words):
         join(ids_x, ids_y)
+
+
+def test_only_the_measures_that_are_asked_for_in_their_order():
+    x, y = activations()
+    found = compare(x, y, ["svcca", "debiased_cka"], n_bootstrap=5).estimates
+    assert list(found) == ["svcca", "debiased_cka"]
+    assert found["svcca"].value[2] == MEASURES_BY_NAME["svcca"].function(x[2], y[2])
+    with pytest.raises(DataError, match="no measure is called scva: did you mean svcca"):
+        compare(x, y, ["scva"])
+
+
+def test_rbf_cka_has_all_that_linear_cka_has():
+    x, y = activations()
+    found = compare(x, y, ["rbf_cka"], n_bootstrap=50).estimates["rbf_cka"]
+    expected = torch.stack([rbf_cka(*pair) for pair in zip(x, y, strict=True)])
+    torch.testing.assert_close(found.value, expected, rtol=1e-9, atol=1e-12)
+    assert (found.lower <= found.value).all()
+    assert (found.value <= found.upper).all()
+    assert (found.shuffled[:2] < found.value[:2]).all()
+    x[1, :15] = 0.2  # most pairs are copies
+    found = compare(x, y, ["rbf_cka"], n_bootstrap=5).estimates["rbf_cka"]
+    assert found.undefined == ("", cka.COPIES, "", "")
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_influence_is_the_largest_change_by_one_row(name):
+    x, y = activations()
+    x[1, 5] *= 30
+    x[:, 2] = torch.nan  # dropped, and still counted
+    estimate = compare(x, y, n_bootstrap=5).estimates[name]
+    kept = [i for i in range(20) if i != 2]
+    for depth in range(4):
+        changes = {}
+        for i in kept:
+            others = [j for j in kept if j != i]
+            without = MEASURES[name](x[depth, others], y[depth, others])
+            changes[i] = float(without - estimate.value[depth])
+        worst = max(changes, key=lambda i: abs(changes[i]))
+        # where the sides are the same, no row changes anything
+        assert float(estimate.influence[depth]) == pytest.approx(changes[worst], abs=1e-9)
+        if depth:
+            assert int(estimate.worst_row[depth]) == worst
+    assert int(estimate.worst_row[1]) == 5
+
+
+def test_a_row_without_which_there_is_no_value_is_the_worst():
+    x, y = torch.full((1, 8, 3), 0.2), randn(1, 8, 4)
+    x[0, 6] = torch.tensor([1.0, 2.0, 3.0])
+    linear = compare(x, y, n_bootstrap=5).linear_cka
+    assert linear.value.isfinite().all()
+    assert linear.influence.isnan().all()
+    assert linear.worst_row.tolist() == [6]
+
+
+def test_undefined_depths_have_no_worst_row():
+    x, y = activations()
+    x[0] = 0.2
+    for estimate in compare(x, y, n_bootstrap=5).estimates.values():
+        assert estimate.worst_row.tolist()[0] == -1
+        assert estimate.influence.isnan().tolist() == [True, False, False, False]
+
+
+@pytest.mark.parametrize("name", ["linear_cka", "rbf_cka", "rsa"])
+def test_standardise_scales_every_dimension_of_the_rows_that_are_compared(name):
+    x, y = activations()
+    x[..., 0] *= 100
+    y[:, 4] = torch.nan
+    kept = [i for i in range(20) if i != 4]
+    expected = [
+        MEASURES_BY_NAME[name].function(standardised(one[kept]), standardised(other[kept]))
+        for one, other in zip(x, y, strict=True)
+    ]
+    found = compare(x, y, [name], standardise=True, n_bootstrap=5).estimates[name]
+    torch.testing.assert_close(found.value, torch.stack(expected), rtol=1e-9, atol=1e-9)
+    scaled = compare(x * torch.logspace(-1, 1, 12), y, [name], standardise=True, n_bootstrap=5)
+    torch.testing.assert_close(scaled.estimates[name].value, found.value, rtol=1e-6, atol=1e-6)

@@ -9,9 +9,15 @@ from sklearn.decomposition import PCA
 from sklearn.metrics.pairwise import cosine_similarity
 
 from taskdepth.errors import DataError
-from taskdepth.similarity import anisotropy, dimensions_for_variance, participation_ratio
+from taskdepth.similarity import (
+    anisotropy,
+    dimensions_for_variance,
+    geometry_of,
+    participation_ratio,
+    top_dimensions_share,
+)
 
-GEOMETRY = [dimensions_for_variance, participation_ratio, anisotropy]
+GEOMETRY = [dimensions_for_variance, participation_ratio, anisotropy, top_dimensions_share]
 
 
 def randn(*shape, seed=0):
@@ -57,6 +63,7 @@ def test_undefined():
     same = torch.full((6, 4), 0.1)
     assert dimensions_for_variance(same).isnan()
     assert participation_ratio(same).isnan()
+    assert top_dimensions_share(same).isnan()
     x = randn(6, 4)
     x[2] = 0
     assert anisotropy(x).isnan()
@@ -76,3 +83,28 @@ def test_refuses_other_shapes(measure, shape):
 def test_refuses_a_share_that_is_none(share):
     with pytest.raises(DataError, match="share"):
         dimensions_for_variance(randn(5, 3), share=share)
+
+
+@pytest.mark.parametrize("n_top", [1, 3])
+def test_top_dimensions_hold_their_share_of_the_variance(n_top):
+    x = randn(30, 9) * torch.tensor([1, 1, 20, 1, 9, 1, 1, 5, 1]) + 100
+    variances = np.sort(x.numpy().var(axis=0))
+    expected = variances[-n_top:].sum() / variances.sum()
+    assert float(top_dimensions_share(x, n_top=n_top)) == pytest.approx(expected, rel=1e-10)
+
+
+def test_a_share_of_no_dimensions_is_refused():
+    with pytest.raises(DataError, match="n_top must be at least 1"):
+        top_dimensions_share(randn(5, 3), n_top=0)
+
+
+@pytest.mark.parametrize(("n", "p"), [(40, 12), (12, 40)])
+def test_all_at_once_equals_one_at_a_time(n, p):
+    x = randn(n, p) * torch.logspace(0, -2, p) + 3
+    found = geometry_of(x)
+    for function in GEOMETRY:
+        assert getattr(found, function.__name__) == pytest.approx(float(function(x)), rel=1e-12)
+    same = geometry_of(torch.full((6, 4), 0.1))
+    assert same.anisotropy == pytest.approx(1)
+    assert np.isnan([same.dimensions_for_variance, same.participation_ratio]).all()
+    assert np.isnan(same.top_dimensions_share)

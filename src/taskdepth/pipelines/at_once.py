@@ -1,0 +1,302 @@
+"""Control models several at once: in every step each of them learns a batch of its own, on one model.
+
+A task has its own data order, optimizer, schedule and end, all as if it were trained alone; which tasks share
+its steps decides nothing but rounding. When one ends, the next takes its place.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TYPE_CHECKING, Any, Protocol
+
+import lightning
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from taskdepth.config import TrainConfig
+from taskdepth.data.collate import side_by_side, states_side_by_side
+from taskdepth.data.module import TaskDataModule
+from taskdepth.errors import ModelError, TaskdepthError
+from taskdepth.models import adapters, joint
+from taskdepth.models.balance import token_weights
+from taskdepth.models.prefix import resumed
+from taskdepth.models.prefix_cache import PrefixCache
+from taskdepth.models.ranking import score_answers
+from taskdepth.models.scores import TaskScores
+from taskdepth.models.targets import TargetTokens, score_targets
+from taskdepth.models.tuner import VALIDATED, Schedule, keep_answers
+from taskdepth.pipelines.fitting import FitReport, n_steps, optimizer_of, prefix_cache, prepared
+from taskdepth.tasks.spec import TaskSpec
+from taskdepth.types import LMBatch
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+PRECISIONS = ("32-true", "32", "bf16-mixed")  # that leave the adapters' weights as they are
+
+
+class Trainee(Protocol):
+    """What a control model is made of, whichever task it is for."""
+
+    def data(self, spec: TaskSpec) -> TaskDataModule:
+        """Its rows; everything random begins here."""
+
+    def wear(self, spec: TaskSpec, data: TaskDataModule) -> PeftModel:
+        """The model under a new adapter."""
+
+    def save(self, spec: TaskSpec, wrapped: PeftModel) -> None: ...
+
+
+@dataclass(eq=False)
+class Learner:
+    """One task on its way: its adapter, what steps it, its batches, and how far it is."""
+
+    spec: TaskSpec
+    data: TaskDataModule
+    weights: joint.Weights
+    optimizer: torch.optim.Optimizer
+    scheduler: torch.optim.lr_scheduler.LRScheduler
+    n_steps: int
+    start_s: float
+    prefix: PrefixCache | None = None
+    step: int = 0
+    epoch: int = 0
+    loss: float = math.nan
+    is_stopped: bool = False
+    validation: dict[str, float] = field(default_factory=dict)
+    validated_at_step: int = -1
+    best_loss: float = math.inf
+    n_worse: int = 0
+
+    def __post_init__(self) -> None:
+        self.batches = self._all_batches()
+
+    @property
+    def is_done(self) -> bool:
+        return self.is_stopped or self.step >= self.n_steps
+
+    def _all_batches(self) -> Iterator[_Turn]:
+        epochs = self.data.train_dataloader()
+        for epoch in count():
+            epochs.set_epoch(epoch)
+            for number, batch in enumerate(epochs, 1):
+                yield _Turn(self, batch, number, number == len(epochs))
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """A batch of `learner`, the `number`-th of its epoch."""
+
+    learner: Learner
+    batch: LMBatch
+    number: int
+    is_last: bool
+
+
+def why_not(config: TrainConfig, wrapped: PeftModel) -> str | None:
+    """Why control models of these settings are trained one after the other; None if they need not be."""
+    settings = config.trainer
+    if settings.compile:
+        return "trainer.compile knows no rows of several adapters"
+    if settings.options:
+        return "trainer.options are Lightning's"
+    if settings.precision not in PRECISIONS:
+        return f"trainer.precision={settings.precision} would change the adapters' weights"
+    return joint.why_not(wrapped)
+
+
+def train_at_once(
+    config: TrainConfig, lm: Any, specs: Sequence[TaskSpec], trainee: Trainee
+) -> Iterator[tuple[TaskSpec, FitReport | TaskdepthError]]:
+    """Train all `specs`, `config.control.at_once` of them in a step; yields each when it is saved or failed."""
+    fabric = lightning.Fabric(
+        accelerator=config.trainer.accelerator,
+        devices=1,
+        precision=config.trainer.precision,  # type: ignore[arg-type]  # see PRECISIONS
+    )
+    lm.to(fabric.device)
+    together = Together(config, lm, fabric)
+    waiting, learners = deque(specs), list[Learner]()
+    while waiting or learners:
+        while waiting and len(learners) < config.control.at_once:
+            spec = waiting.popleft()
+            try:
+                learners.append(together.begin(spec, trainee))
+            except TaskdepthError as error:
+                yield spec, error
+        for learner, failure in together.learn(learners).items():
+            learners.remove(learner)
+            yield learner.spec, failure
+        for learner in [learner for learner in learners if learner.is_done]:
+            learners.remove(learner)
+            yield learner.spec, together.finish(learner, trainee)
+
+
+class Together:
+    """What the learners share: the model, and the settings of a step."""
+
+    def __init__(self, config: TrainConfig, lm: Any, fabric: lightning.Fabric) -> None:
+        self._config = config
+        self._lm = lm
+        self._fabric = fabric
+
+    def begin(self, spec: TaskSpec, trainee: Trainee) -> Learner:
+        """Raises:
+        TaskdepthError: the task cannot be trained.
+        """
+        start_s = time.perf_counter()
+        config, data = self._config, trainee.data(spec)
+        wrapped = trainee.wear(spec, data)
+        try:
+            weights = joint.read(wrapped)
+            prefix = prefix_cache(wrapped, data, config, n_caches=config.control.at_once)
+        finally:
+            adapters.detach(wrapped)
+        if prefix is not None:
+            with prepared(self._lm, config, data.batching.packed), self._fabric.autocast():
+                prefix.fill(self._lm)
+        total = n_steps(config, len(data.train_dataloader()))
+        schedule = Schedule(total, **vars(config.scheduler))
+        optimizer = optimizer_of(config)(joint.parameters(weights))
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule.factor)
+        return Learner(spec, data, weights, optimizer, scheduler, total, start_s, prefix)
+
+    def learn(self, learners: Sequence[Learner]) -> dict[Learner, TaskdepthError]:
+        """Step by step, until one is done; returns those whose loss is no number any more."""
+        self._lm.requires_grad_(False).train()
+        failed: dict[Learner, TaskdepthError] = {}
+        if not learners:
+            return failed
+        with prepared(self._lm, self._config, learners[0].data.batching.packed):
+            while not failed and not any(learner.is_done for learner in learners):
+                failed = self._step(learners)
+        return failed
+
+    def _step(self, learners: Sequence[Learner]) -> dict[Learner, TaskdepthError]:
+        turns = [next(learner.batches) for learner in learners]
+        failed: dict[Learner, TaskdepthError] = {}
+        # one that is lost would pull the others along, in a backward pass through the same model
+        while turns and (lost := self._backward(turns)):
+            failed |= {turn.learner: _diverged(turn.learner) for turn in lost}
+            turns = [turn for turn in turns if turn not in lost]
+        for turn in turns:
+            try:
+                self._take(turn)
+            except ModelError as error:
+                failed[turn.learner] = error
+        return failed
+
+    def _backward(self, turns: Sequence[_Turn]) -> list[_Turn]:
+        """Leave every learner's gradients, or return those without a finite loss and leave none."""
+        batch = side_by_side([turn.batch for turn in turns]).to(self._fabric.device)
+        with joint.worn(self._lm, [turn.learner.weights for turn in turns], batch):
+            with self._fabric.autocast(), self._reused(turns):
+                targets = score_targets(self._lm, batch)
+            losses = _losses(targets, batch, len(turns), self._config.trainer.loss_balance)
+            found = losses.tolist()
+            if lost := [
+                turn for turn, loss in zip(turns, found, strict=True) if not math.isfinite(loss)
+            ]:
+                return lost
+            shares = losses.new_tensor([turn.batch.share for turn in turns])
+            total = (losses * shares).sum() / self._config.trainer.accumulate_batches
+            torch.autograd.backward(total)
+        for turn, loss in zip(turns, found, strict=True):
+            turn.learner.loss = loss
+        return []
+
+    def _reused(self, turns: Sequence[_Turn]) -> AbstractContextManager[None]:
+        """What lies below the lowest adapted block is not computed, where every learner has it."""
+        caches = [turn.learner.prefix for turn in turns if turn.learner.prefix is not None]
+        if len(caches) < len(turns):
+            return nullcontext()
+        states = states_side_by_side(
+            [cache.states(turn.batch) for cache, turn in zip(caches, turns, strict=True)],
+            packed=turns[0].batch.packed,
+        )
+        return resumed(self._lm, caches[0].first_block, states.to(self._fabric.device))
+
+    def _take(self, turn: _Turn) -> None:
+        """An optimizer step, if the batch completes one; validation, if it completes an epoch."""
+        learner, settings = turn.learner, self._config.trainer
+        if turn.number % settings.accumulate_batches == 0 or turn.is_last:
+            if settings.gradient_clip_norm:
+                norm = torch.nn.utils.clip_grad_norm_(
+                    joint.parameters(learner.weights), settings.gradient_clip_norm
+                )
+                if not norm.isfinite():
+                    raise _diverged(learner)
+            learner.optimizer.step()
+            learner.optimizer.zero_grad()
+            learner.scheduler.step()
+            learner.step += 1
+        if not turn.is_last:
+            return
+        learner.epoch += 1
+        patience = self._config.control.patience
+        if patience is not None and learner.epoch % settings.val_every_n_epochs == 0:
+            self._validate(learner)
+            is_better = learner.validation["loss"] < learner.best_loss
+            learner.best_loss = min(learner.best_loss, learner.validation["loss"])
+            learner.n_worse = 0 if is_better else learner.n_worse + 1
+            learner.is_stopped = learner.n_worse >= patience
+
+    @torch.no_grad()
+    def _validate(self, learner: Learner) -> None:
+        self._lm.eval()
+        scores = TaskScores(1, VALIDATED).to(self._fabric.device)
+        for scoring in learner.data.val_dataloader():
+            moved = scoring.to(self._fabric.device)
+            with joint.worn(self._lm, [learner.weights], moved.batch), self._fabric.autocast():
+                keep_answers(scores, score_answers(self._lm, moved), moved.task_index)
+        learner.validation = scores.by_task([learner.spec.name])[learner.spec.name]
+        learner.validated_at_step = learner.step
+        self._lm.train()
+
+    def finish(self, learner: Learner, trainee: Trainee) -> FitReport:
+        if learner.validated_at_step != learner.step:
+            with prepared(self._lm, self._config, learner.data.batching.packed):
+                self._validate(learner)
+        wrapped = trainee.wear(learner.spec, learner.data)
+        try:
+            joint.write(learner.weights, wrapped)
+            trainee.save(learner.spec, wrapped)
+        finally:
+            adapters.detach(wrapped)
+        return FitReport(
+            steps=learner.step,
+            epochs=learner.epoch,
+            train_loss=learner.loss,
+            validation={learner.spec.name: learner.validation},
+            trained={},
+            trainable_parameters=sum(p.numel() for p in joint.parameters(learner.weights)),
+            seconds=time.perf_counter() - learner.start_s,
+            reused_blocks=learner.prefix.first_block if learner.prefix else 0,
+        )
+
+
+def _losses(
+    targets: TargetTokens, batch: LMBatch, n_learners: int, balance: str
+) -> Float[Tensor, " n_learners"]:
+    """Each learner's loss on its own rows, weighted as if there were no others."""
+    n_tokens = targets.n_tokens
+    weights = torch.zeros_like(n_tokens)
+    alone = n_tokens.new_ones(1)
+    for i in range(n_learners):
+        own = batch.task_index == i
+        only_task = torch.zeros_like(batch.task_index[own])
+        weights[own] = token_weights(balance, n_tokens[own], only_task, alone)
+    found = torch.zeros(n_learners, device=n_tokens.device, dtype=targets.loss.dtype)
+    of_token = batch.task_index[targets.example]
+    return found.index_add(0, of_token, targets.loss * weights[targets.example])
+
+
+def _diverged(learner: Learner) -> ModelError:
+    return ModelError(f"the loss of {learner.spec.name} is no number after {learner.step} steps")
