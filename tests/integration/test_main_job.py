@@ -415,3 +415,62 @@ def test_a_named_checkpoint_is_used_and_a_missing_one_is_named(
 def test_an_adapter_is_no_model_to_start_from(study: Path, place: Path) -> None:
     with pytest.raises(TaskdepthError, match="is an adapter: name the model it belongs to"):
         tune(place, "again", place / "outputs" / "train" / "exp")
+
+
+def test_regions_of_all_tasks_and_of_each_cluster_reach_the_findings(study: Path) -> None:
+    found = json.loads((study / "findings.json").read_text())["regions"]
+    assert found == json.loads((study / "regions.json").read_text())
+    assert found["schema"] == 1
+    assert set(found["clusters"]) == {cluster for cluster, _ in TASKS.values()}
+    for regions in (found["all"], *found["clusters"].values()):
+        assert regions["n_layers"] == 4
+        assert regions["found"] == (not regions["reason"])
+        assert len(regions["boundaries"]) == len(regions["intervals"]) == 2 * regions["found"]
+    assert LayerSelection.read(study / "selection.yaml").regions is not None
+
+
+@pytest.mark.parametrize("policy", ["adjacent_cka", "gradient_norm", "weight_snr", "random"])
+def test_policies_that_need_no_table(
+    study: Path, place: Path, tiny_folder: Path, policy: str
+) -> None:
+    options = [f"selection={policy}", "selection.k=2", "stages=[select]", f"name={policy}"]
+    models = [f"models.pretrained='{tiny_folder}'", f"models.controls='{place}/outputs/train/con'"]
+    result = probe.run(settings("probe", place, *models, *options))
+    found = LayerSelection.read(result.run_dir / "selection.yaml")
+    assert (found.policy, len(found.blocks)) == (policy, 2)
+    assert json.loads((result.run_dir / "regions.json").read_text())["all"] is None
+
+
+def test_the_inverse_of_a_choice(study: Path, place: Path, tiny_folder: Path) -> None:
+    models = [
+        f"models.pretrained='{tiny_folder}'",
+        f"models.experimental='{place}/outputs/train/exp'",
+        f"models.controls='{place}/outputs/train/con'",
+        "similarity.n_bootstrap=20",
+        "logger=none",
+    ]
+    options = ["selection.k=2", "stages=[compare,select]"]
+    chosen = [
+        LayerSelection.read(
+            probe.run(
+                settings(
+                    "probe", place, *models, *options, f"selection={policy}", f"name=of-{policy}"
+                )
+            ).run_dir
+            / "selection.yaml"
+        ).blocks
+        for policy in ("inverse", "top_gain")
+    ]
+    assert sorted(chosen[0] + chosen[1]) == [0, 1, 2, 3]
+    with pytest.raises(TaskdepthError, match="looks at the pre-trained model"):
+        probe.run(
+            settings(
+                "probe",
+                place,
+                "models.pretrained=null",
+                *models[1:3],
+                "selection=weight_snr",
+                "stages=[select]",
+                "name=none",
+            )
+        )

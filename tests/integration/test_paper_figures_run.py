@@ -20,6 +20,7 @@ from taskdepth.activations.store import ActivationStore
 from taskdepth.data.rows import load
 from taskdepth.errors import ConfigError, DataError
 from taskdepth.pipelines import probe
+from taskdepth.pipelines.bases import Bases
 from taskdepth.pipelines.extracting import Study, roster
 from taskdepth.pipelines.paper import paper_numbers
 from taskdepth.pipelines.sources import open_source
@@ -115,7 +116,8 @@ def numbers(
     def examples(spec: TaskSpec, split: Split) -> list[Example]:
         return load(source, spec, split)
 
-    study = Study(asked, specs, roster(asked, specs), examples)
+    store = ActivationStore(Path(asked.paths.activations))
+    study = Study(asked, specs, roster(asked, specs), examples, Bases(asked), store)
     return paper_numbers(asked, specs, study, examples, table)
 
 

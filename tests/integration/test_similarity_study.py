@@ -69,7 +69,8 @@ def write_controls(folder: Path, model: Path, seed: int) -> None:
 def settings(place: Path, model: Path, *overrides: str) -> Any:
     asked = [f"paths.root='{place}'", "data=folder", f"data.path='{place}/tasks'", "logger=none"]
     asked += [f"models.pretrained='{model}'", f"models.controls='{place}/controls'"]
-    asked += ["stages=[extract,compare,report]", "similarity.n_bootstrap=10", *overrides]
+    asked += ["stages=[extract,compare,report]", "similarity.n_bootstrap=10"]
+    asked += ["weights.enabled=false", *overrides]
     with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
         return config.resolve(compose("probe", asked))
 

@@ -24,6 +24,7 @@ from taskdepth.pipelines.comparing import Found, compare_all
 from taskdepth.pipelines.extracting import Study, roster
 from taskdepth.pipelines.paper import check_paper_figures, draw_paper_figures
 from taskdepth.pipelines.probing import probe_rows
+from taskdepth.pipelines.selecting import select_blocks
 from taskdepth.pipelines.sources import open_source
 from taskdepth.pipelines.streaming import through_memory
 from taskdepth.pipelines.weighing import weight_rows
@@ -36,15 +37,13 @@ from taskdepth.results.findings import Findings
 from taskdepth.results.table import LayerTable, Row
 from taskdepth.results.undefined import Undefined, digest
 from taskdepth.run_directory import RunDirectory
-from taskdepth.selection.policies import select
-from taskdepth.selection.regions import detect_regions
-from taskdepth.selection.signals import layer_signals
 from taskdepth.tasks.spec import Source, TaskSpec, select_tasks
 from taskdepth.types import Example, Role, Split
 
 # what each stage leaves in the run folder, for the stages after it
 TABLE = "layers.parquet"
 SELECTION = "selection.yaml"
+REGIONS = "regions.json"
 UNDEFINED = "undefined.json"
 DEPTH_MAPS = "depth_maps.parquet"
 INFLUENTIAL = "influential_examples.json"
@@ -114,7 +113,7 @@ def run(config: ProbeConfig) -> ProbeResult:
         bases.release()
         _replace(directory, "weights", rows, undefined)
     if "select" in stages:
-        _select(config, study, directory, console)
+        _select(config, specs, study, examples, directory, console)
     findings = None
     if "report" in stages:
         pictures: dict[str, Path] = {}
@@ -212,27 +211,22 @@ def _keep(config: ProbeConfig, found: Found, directory: RunDirectory) -> None:
     write_json(directory / INFLUENTIAL, [asdict(example) for example in found.influential])
 
 
-def _select(config: ProbeConfig, study: Study, directory: RunDirectory, console: Console) -> None:
-    settings = config.selection
-    gain, regions = None, None
-    if settings.policy != "manual":
-        signals = layer_signals(LayerTable.read(directory / TABLE))
-        gain = signals.gain
-        regions = detect_regions(
-            signals.values, settings.n_regions, resampled=signals.resampled, seed=config.seed
-        )
-    selection = select(
-        settings.policy,
-        study.n_blocks,
-        study.models.compared[0].name,
-        regions,
-        gain,
-        region=settings.region,
-        k=settings.k,
-        blocks=settings.blocks or (),
+def _select(
+    config: ProbeConfig,
+    specs: Sequence[TaskSpec],
+    study: Study,
+    examples: Any,
+    directory: RunDirectory,
+    console: Console,
+) -> None:
+    found = select_blocks(
+        config, specs, study, examples, lambda: LayerTable.read(directory / TABLE)
     )
-    selection.write(directory / SELECTION)
-    console.print(f"adapters belong into blocks {list(selection.blocks)}: {selection.reason}")
+    found.selection.write(directory / SELECTION)
+    write_json(directory / REGIONS, found.to_json())
+    console.print(
+        f"adapters belong into blocks {list(found.selection.blocks)}: {found.selection.reason}"
+    )
 
 
 def _report(
@@ -256,7 +250,8 @@ def _report(
                 wandb_run, "findings", "findings", files, {"lines": list(findings.lines)}
             )
         tracking.say_where(wandb_run, console)
-    directory.finish({"lines": findings.lines, "undefined": reasons})
+    found = directory.read(REGIONS) if (directory / REGIONS).exists() else None
+    directory.finish({"lines": findings.lines, "undefined": reasons, "regions": found})
     for line in findings.lines:
         console.print(f"  • {line}")
     console.print(f"report: {directory / 'report.html'}")
