@@ -93,7 +93,7 @@ def settings(place: Path, base: Path, *overrides: str) -> Any:
     asked = [f"paths.root='{place}'", "data=folder", f"data.path='{place}/tasks'", "logger=none"]
     asked += [f"models.pretrained='{base}'", f"models.experimental='{place}/exp'", "name=found"]
     asked += [f"models.controls='{place}/con'", "similarity.n_bootstrap=8", "probe.targets=[label]"]
-    asked += ["selection=manual", "selection.blocks=[0]", *overrides]
+    asked += ["selection=manual", "selection.blocks=[0]", "similarity.geometry=[]", *overrides]
     with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
         return config.resolve(compose("probe", asked))
 
