@@ -32,6 +32,7 @@ NEEDS = {
     ("mixture", "weights"): ["mixture.weights={demo_arithmetic: 1}"],
     ("selection", "manual"): ["selection.blocks=[0]"],
     ("experiment", "placement_study"): ["placement.study=somewhere"],
+    ("experiment", "placement_small"): ["placement.study=somewhere", "model.path=somewhere"],
     ("adapter", "qlora"): ["model=pretrained", "model.path=somewhere"],
     # the run fills these in
     ("adapter", "adalora"): [f"adapter.peft.{n}" for n in ("total_step=9", "tinit=0", "tfinal=0")],

@@ -197,6 +197,7 @@ def _train_one(
         "tokens": watch.tokens,
         "seconds": report.seconds,
         "steps_per_s": watch.steps_per_s,
+        "reused_blocks": report.reused_blocks,
         "train_loss": report.train_loss,
         "scores": scores,
     }

@@ -282,6 +282,9 @@ def _train(
             files = [directory / "adapter"]  # a full model is too large to send unasked
         if wandb_run is not None:
             _log(wandb_run, config, metrics, [path for path in files if path.exists()])
+            if config.placement.policies:
+                tracking.log_pictures(wandb_run, {"placement": directory / FIGURE})
+                wandb_run.summary["placement/verdict"] = metrics["placement"]["verdict"]
     return metrics
 
 
