@@ -166,7 +166,9 @@ class EvaluationConfig:
 
 @dataclass
 class LoggerConfig:
-    """`mode`: `auto` goes online when the user is logged in to W&B, else offline."""
+    """`mode`: `auto` goes online when the user is logged in to W&B, else offline. Runs of one `group` are a
+    study: by default those of a sweep, or of one command. `id` names the run, or of a command with several
+    what their names begin with, and goes on with it."""
 
     enabled: bool = True
     mode: str = "auto"
@@ -175,6 +177,7 @@ class LoggerConfig:
     group: str | None = None
     tags: list[str] = field(default_factory=list)
     notes: str | None = None
+    id: str | None = None
 
 
 @dataclass

@@ -25,7 +25,12 @@ RECORDED_PACKAGES = (
 )
 
 
-FIRST_FILES = ("config.yaml", "provenance.json", "wandb")  # of a run that got no further
+FIRST_FILES = (
+    "config.yaml",
+    "provenance.json",
+    "wandb",
+    "wandb.json",
+)  # of a run that got no further
 
 
 class RunDirectory:

@@ -51,8 +51,10 @@ def train_controls(
             record = folder / "controls" / spec.name / "metrics.json"
             try:
                 if not record.is_file():
-                    report = _train_one(config, model, spec, data_of, blocks, record.parent)
-                    write_json(record, _record(spec, report))  # last: it marks the task as done
+                    data = data_of([spec])
+                    report = _train_one(config, model, spec, data, blocks, record.parent)
+                    # last: it marks the task as done
+                    write_json(record, _record(spec, report, data))
                 done[spec.name] = json.loads(record.read_text(encoding="utf-8"))
             except TaskdepthError as error:
                 failed[spec.name] = error
@@ -70,13 +72,12 @@ def _train_one(
     config: TrainConfig,
     model: LanguageModel,
     spec: TaskSpec,
-    data_of: DataOf,
+    data: TaskDataModule,
     blocks: Sequence[int] | None,
     folder: Path,
 ) -> FitReport:
     # the seed depends on the task's name, not on how many tasks came before it
     lightning.seed_everything(stable_seed(config.seed, spec.name) % 2**32, verbose=False)
-    data = data_of([spec])
     wrapped = adapt(config, model, [spec], data, blocks)
     try:
         report = fit(wrapped, [spec.name], data, config)
@@ -86,11 +87,12 @@ def _train_one(
     return report
 
 
-def _record(spec: TaskSpec, report: FitReport) -> dict[str, Any]:
+def _record(spec: TaskSpec, report: FitReport, data: TaskDataModule) -> dict[str, Any]:
     return {
         "task": spec.name,
         "cluster": spec.cluster,
         "adapter": f"controls/{spec.name}/adapter",
+        "rows_digest": data.training.digests[spec.name],
         "steps": report.steps,
         "train_loss": report.train_loss,
         "validation": report.validation.get(spec.name, {}),

@@ -164,6 +164,10 @@ class Study:
         """The same, to be read in parts; raises as `read` does."""
         return self._store.open(self._units[ref, task, split].key)
 
+    def base_folder(self, ref: ModelRef) -> Path:
+        """Where the weights of the model are, or of the one under its adapter."""
+        return self._folder_of(ref.path)
+
     def prompts(self, ref: ModelRef, task: str, split: Split) -> tuple[tuple[int, ...], ...]:
         """The tokens that a model reads."""
         return self._units[ref, task, split].prompts
@@ -176,6 +180,22 @@ class Study:
         """How many rows a task has in `splits`."""
         ref = self.models.compared[0]
         return sum(len(self._units[ref, task, Split(split)].prompts) for split in splits)
+
+    def manifests(self) -> dict[str, dict[str, Any]]:
+        """Key → what the store says of it, for each unit that is there."""
+        found = {}
+        for unit in self._units.values():
+            if (manifest := self._store.manifest(unit.key)) is not None:
+                found[unit.key] = {
+                    **manifest.about,
+                    "n_rows": len(manifest.example_ids),
+                    "n_depths": len(manifest.depths),
+                    "d_model": manifest.d_model,
+                    "stored_as": manifest.dtype,
+                    "poolings": [str(pooling) for pooling in manifest.poolings],
+                    "shards": [record.blake2b for record in manifest.shards],
+                }
+        return found
 
     def missing(self) -> list[Unit]:
         """The units that are not in the store yet."""

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from taskdepth.activations.plan import table
 from taskdepth.config import STAGES, ProbeConfig
+from taskdepth.data.digest import RowDigest
 from taskdepth.data.rows import load_and_count
 from taskdepth.errors import DataError
 from taskdepth.files import write_json
@@ -21,6 +22,7 @@ from taskdepth.pipelines.comparing import similarity_rows
 from taskdepth.pipelines.extracting import Study, roster
 from taskdepth.pipelines.probing import probe_rows
 from taskdepth.pipelines.sources import open_source
+from taskdepth.pipelines.study_log import StudyLog
 from taskdepth.results import tracking
 from taskdepth.results.figures import save_all
 from taskdepth.results.findings import Findings, summarise
@@ -75,8 +77,10 @@ def run(config: ProbeConfig) -> ProbeResult:
     directory = RunDirectory(Path(config.paths.run_dir), config, FINDINGS, reopen=reopen)
     _tell_left_out(directory, counts, source.skipped(), console)
     stages = [stage for stage in STAGES if stage in config.stages]
+    log = StudyLog(config, directory.path, study, _read(specs, examples))
     if "extract" in stages:
-        n_rows = study.extract()
+        with log.extraction():
+            n_rows = study.extract()
         console.print(
             f"extracted {n_rows} prompts × {study.n_blocks + 1} depths"
             if n_rows
@@ -90,7 +94,7 @@ def run(config: ProbeConfig) -> ProbeResult:
         _replace(directory, "similarity", rows, undefined)
     if "select" in stages:
         _select(config, study, directory, console)
-    findings = _report(config, directory, console) if "report" in stages else None
+    findings = _report(config, directory, log, console) if "report" in stages else None
     console.print(f"done in {time.perf_counter() - start_s:.0f} s: {directory.path}")
     return ProbeResult(directory.path, _objective(directory), findings)
 
@@ -106,6 +110,18 @@ def _examples(config: ProbeConfig, source: Source, counts: RowCounts) -> Any:
         return rows
 
     return examples
+
+
+def _read(specs: Sequence[TaskSpec], examples: Any) -> dict[str, dict[str, dict[str, Any]]]:
+    """Task → split → how many rows take part, and the digest of their content."""
+    return {
+        spec.name: {
+            str(split): {"rows": len(rows), "digest": RowDigest(rows).hex}
+            for split in Split
+            for rows in [examples(spec, split)]
+        }
+        for spec in specs
+    }
 
 
 def _tell_left_out(
@@ -172,7 +188,9 @@ def _select(config: ProbeConfig, study: Study, directory: RunDirectory, console:
     console.print(f"adapters belong into blocks {list(selection.blocks)}: {selection.reason}")
 
 
-def _report(config: ProbeConfig, directory: RunDirectory, console: Console) -> Findings:
+def _report(
+    config: ProbeConfig, directory: RunDirectory, log: StudyLog, console: Console
+) -> Findings:
     table = LayerTable.read(directory / TABLE)
     selection = (
         LayerSelection.read(directory / SELECTION) if (directory / SELECTION).exists() else None
@@ -191,21 +209,15 @@ def _report(config: ProbeConfig, directory: RunDirectory, console: Console) -> F
         [(what, why) for pairs in reasons.values() for what, why in pairs],
         title=config.report.title,
     )
-    with tracking.tracked(
-        config.logger, directory.path, job_type="probe", name=config.name, config=asdict(config)
-    ) as wandb_run:
-        if wandb_run is not None:
-            tracking.log_layers(wandb_run, table)
-            tracking.log_pictures(wandb_run, pictures)
-            files = [directory / name for name in (TABLE, SELECTION, "report.html")]
-            tracking.log_artifact(
-                wandb_run, "findings", "findings", files, {"lines": list(findings.lines)}
-            )
-        tracking.say_where(wandb_run, console)
+    log.measured(table)
+    files = [directory / name for name in (TABLE, SELECTION, UNDEFINED, "report.html")]
+    log.found(table, findings, pictures, files)
     directory.finish({"lines": findings.lines, "undefined": reasons})
     for line in findings.lines:
         console.print(f"  • {line}")
     console.print(f"report: {directory / 'report.html'}")
+    if log.runs:
+        console.print(f"W&B: {tracking.where(directory.path, log.runs)}")
     return findings
 
 

@@ -27,6 +27,7 @@ from taskdepth.models.loading import LanguageModel
 from taskdepth.models.packing import can_pack
 from taskdepth.models.reference import refer
 from taskdepth.models.task_log import TaskLog
+from taskdepth.pipelines import training_log
 from taskdepth.pipelines.adapting import adapt
 from taskdepth.pipelines.controls import train_controls
 from taskdepth.pipelines.evaluating import evaluate
@@ -224,7 +225,7 @@ def _train(
     with tracking.tracked(
         config.logger,
         directory.path,
-        job_type=f"train-{config.role}",
+        part=tracking.Part(f"train-{config.role}"),
         name=config.name,
         config=asdict(config),
     ) as wandb_run:
@@ -232,7 +233,6 @@ def _train(
         if config.role == Role.CONTROL:
             done = train_controls(config, model, specs, data_of, blocks, directory.path)
             metrics: dict[str, Any] = {"model": model.path, "controls": done}
-            files = [directory / "controls"]
         else:
             data = (
                 PlainTextDataModule(source, tokeniser, batching=batching, seed=config.seed)
@@ -245,9 +245,8 @@ def _train(
                 evaluated = evaluate(lm, source, specs, tokeniser, config.evaluation, batching)
                 for task, scores in evaluated.items():
                     metrics["tasks"][task]["evaluation"] = scores
-            files = [directory / "adapter"]  # a full model is too large to send unasked
         if wandb_run is not None:
-            _log(wandb_run, config, metrics, [path for path in files if path.exists()])
+            training_log.log_outcome(wandb_run, config, metrics, directory.path)
     return metrics
 
 
@@ -345,27 +344,9 @@ def _tasks(
             "cluster": spec.cluster,
             "unseen": spec.name in data.unseen,
             "drawn": drawn.get(spec.name),
+            "rows_digest": data.training.digests.get(spec.name),
             "trained": report.trained.get(spec.name, {}),
             **report.validation.get(spec.name, {}),
         }
         for spec in specs
     }
-
-
-def _log(wandb_run: Any, config: TrainConfig, metrics: dict[str, Any], files: list[Path]) -> None:
-    for name, value in metrics.items():
-        if isinstance(value, (int, float)):
-            wandb_run.summary[name] = value
-    tasks = metrics.get("tasks") or {
-        t: c["validation"] for t, c in metrics.get("controls", {}).items()
-    }
-    for task, scores in tasks.items():
-        for score, value in scores.items():
-            if isinstance(value, float):
-                wandb_run.summary[f"val/{score}/task/{task}"] = value
-        for score, value in scores.get("evaluation", {}).items():
-            wandb_run.summary[f"{config.evaluation.split}/{score}/task/{task}"] = value
-    if files:
-        tracking.log_artifact(
-            wandb_run, f"{config.role}-{config.adapter.name}", "model", files, {"tasks": len(tasks)}
-        )
