@@ -108,6 +108,21 @@ def provenance(config: schemas.TrainConfig | schemas.ProbeConfig) -> dict[str, A
     }
 
 
+def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by their dotted names.
+
+    >>> flat({"seed": 1, "optimizer": {"lr": 0.1}})
+    {'seed': 1, 'optimizer.lr': 0.1}
+    """
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)

@@ -23,10 +23,10 @@ def log_outcome(run: Any, config: TrainConfig, metrics: Mapping[str, Any], folde
         if isinstance(value, (int, float)):
             run.summary[name] = value
     rows = task_rows(metrics)
-    for score in COLUMNS[3:]:
+    for score in ("loss", "exact_match", "rank_accuracy"):
         values = [row[score] for row in rows if row[score] is not None]
-        if values:
-            run.summary[f"tasks_mean/{score}"] = fmean(values)
+        if values:  # of control models too, of which metrics has no mean
+            run.summary[f"validation_{score}"] = fmean(values)
     for task, about in metrics.get("tasks", {}).items():
         for score, value in about.get("evaluation", {}).items():
             run.summary[f"tasks/{config.evaluation.split}_{score}/{task}"] = value

@@ -1,0 +1,1 @@
+"""The report: what runs of probe.py found, on one page that needs nothing but a browser."""
