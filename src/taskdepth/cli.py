@@ -7,13 +7,15 @@ HYDRA_FULL_ERROR=1 asks for everything. Anything else is a bug here and keeps it
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Any, NoReturn, Protocol
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -33,7 +35,7 @@ def train() -> None:
         settings = config.resolve(cfg)
         from taskdepth.pipelines import train as pipeline  # after --help, which needs no torch
 
-        return pipeline.run(settings).objective
+        return _told(pipeline.run(settings), settings.output)
 
     _main("train", run)
 
@@ -45,9 +47,32 @@ def probe() -> None:
         settings = config.resolve(cfg)
         from taskdepth.pipelines import probe as pipeline
 
-        return pipeline.run(settings).objective
+        return _told(pipeline.run(settings), settings.output)
 
     _main("probe", run)
+
+
+class _Result(Protocol):
+    @property
+    def objective(self) -> float | None: ...
+
+    def to_json(self) -> dict[str, Any]: ...
+
+
+def _told(result: _Result, output: str) -> float | None:
+    """Print `result` for a machine where one asked; the objective is what a sweeper sees."""
+    if output == "json":
+        print(json.dumps(_without_nan(result.to_json()), ensure_ascii=False), flush=True)
+    return result.objective
+
+
+def _without_nan(content: Any) -> Any:
+    """JSON has no NaN: what is undefined is null."""
+    if isinstance(content, dict):
+        return {key: _without_nan(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_without_nan(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 # Threads of OpenMP that wait in a loop make small models many times slower on a machine that does

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import torch
 from jaxtyping import Float
-from rich.progress import track
 from torch import Tensor
 
+from taskdepth import terminal
 from taskdepth.activations.pooling import Pooling
 from taskdepth.config import ProbeConfig
 from taskdepth.pipelines.extracting import Study
@@ -28,7 +28,7 @@ def similarity_rows(
     rows: list[Row] = []
     undefined: list[Undefined] = []
     poolings = [Pooling(name) for name in config.similarity.poolings]
-    for spec in track(specs, "compare"):
+    for spec in terminal.tracked([(spec.name, spec) for spec in specs], "compare", "tasks"):
         control = study.models.controls[spec.name]
         for ref in study.models.compared:
             for pooling in poolings:

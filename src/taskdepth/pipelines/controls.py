@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from taskdepth import terminal
 from taskdepth.config import TrainConfig
 from taskdepth.data.module import TaskDataModule
 from taskdepth.errors import TaskdepthError
@@ -44,8 +44,8 @@ def train_controls(
     """
     done: dict[str, dict[str, Any]] = {}
     failed: dict[str, TaskdepthError] = {}
-    with _progress() as progress:
-        bar = progress.add_task("control models", total=len(specs), what="")
+    with terminal.progress() as progress:
+        bar = progress.add_task("control models", total=len(specs))
         for spec in specs:
             progress.update(bar, what=spec.name)
             record = folder / "controls" / spec.name / "metrics.json"
@@ -99,13 +99,3 @@ def _record(spec: TaskSpec, report: FitReport, data: TaskDataModule) -> dict[str
         "trainable_parameters": report.trainable_parameters,
         "seconds": round(report.seconds, 3),
     }
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[what]}"),
-    )

@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 import yaml
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from taskdepth import terminal
 from taskdepth.activations.extraction import Adapted, extract_each
 from taskdepth.activations.key import hash_of_files, key_of
 from taskdepth.activations.plan import Cost, bytes_on_disk, forward_flops, measured_rate
@@ -211,13 +211,22 @@ class Study:
         for unit in missing:
             together[unit.base].setdefault((unit.task, unit.split), []).append(unit)
         n_rows = sum(len(unit.prompts) for unit in missing)
-        with _progress() as progress:
-            bar = progress.add_task("extract", total=n_rows, what="")
+        n_tokens = 0.0
+        with terminal.progress("prompts") as progress:
+            bar = progress.add_task("extract", total=n_rows, visible=n_rows > 0)
             for base, groups in together.items():
                 model = self._load(base)
                 for (task, split), units in groups.items():
                     progress.update(bar, what=f"{task} ({split})")
-                    self._extract(model.lm, units, lambda rows: progress.advance(bar, rows))
+                    prompts = units[0].prompts
+                    tokens_per_row = sum(map(len, prompts)) / len(prompts)
+
+                    def advance(rows: int, tokens_per_row: float = tokens_per_row) -> None:
+                        nonlocal n_tokens
+                        n_tokens += rows * tokens_per_row
+                        progress.update(bar, advance=rows, tokens=n_tokens)
+
+                    self._extract(model.lm, units, advance)
             progress.update(bar, what="")
         return n_rows
 
@@ -391,14 +400,3 @@ def _device(accelerator: str) -> torch.device:
     if accelerator in ("gpu", "cuda"):
         raise ModelError(f"extraction.accelerator={accelerator}: torch sees no GPU")
     return torch.device("cpu")
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("prompts"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[what]}"),
-    )

@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
+from taskdepth import terminal
 from taskdepth.activations.plan import table
 from taskdepth.config import STAGES, ProbeConfig
 from taskdepth.data.digest import RowDigest
@@ -54,6 +55,11 @@ class ProbeResult:
     objective: float | None
     findings: Findings | None
 
+    def to_json(self) -> dict[str, Any]:
+        """For `output=json`."""
+        found = {} if self.findings is None else {"findings": asdict(self.findings)}
+        return {"run_dir": str(self.run_dir), "objective": self.objective, **found}
+
 
 def run(config: ProbeConfig) -> ProbeResult:
     """Run `config.stages` in their order and leave tables, selection and report in the run folder.
@@ -62,7 +68,7 @@ def run(config: ProbeConfig) -> ProbeResult:
         TaskdepthError: settings, data, models or earlier results cannot be used.
     """
     start_s = time.perf_counter()
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = terminal.set_up(config.output)
     source = open_source(config.data, config.seed)
     specs = select_tasks(source.specs(), config.tasks)
     counts: RowCounts = {}
@@ -94,9 +100,26 @@ def run(config: ProbeConfig) -> ProbeResult:
         _replace(directory, "similarity", rows, undefined)
     if "select" in stages:
         _select(config, study, directory, console)
-    findings = _report(config, directory, log, console) if "report" in stages else None
-    console.print(f"done in {time.perf_counter() - start_s:.0f} s: {directory.path}")
-    return ProbeResult(directory.path, _objective(directory), findings)
+    findings = _report(config, directory, log) if "report" in stages else None
+    result = ProbeResult(directory.path, _objective(directory), findings)
+    _tell(config, result, time.perf_counter() - start_s, console)
+    return result
+
+
+def _tell(config: ProbeConfig, result: ProbeResult, seconds: float, console: Console) -> None:
+    """What was found, where things are, and what to do with them."""
+    if result.findings is not None:
+        terminal.say_sentences(console, result.findings.lines)
+    folder = terminal.shown(result.run_dir)
+    found: dict[str, object] = {"run": folder}
+    for name in ("report.html", TABLE, SELECTION):
+        if (result.run_dir / name).is_file():
+            found[name.partition(".")[0]] = f"{folder}/{name}"
+    if tracking.is_tracking(config.logger):
+        found["W&B"] = tracking.where(config.logger, result.run_dir)
+    if "selection" in found:
+        found["next"] = f"python train.py adapter=lora adapter.blocks_from={found['selection']} …"
+    terminal.say_results(console, f"done in {terminal.duration(seconds)}", found)
 
 
 def _examples(config: ProbeConfig, source: Source, counts: RowCounts) -> Any:
@@ -188,9 +211,7 @@ def _select(config: ProbeConfig, study: Study, directory: RunDirectory, console:
     console.print(f"adapters belong into blocks {list(selection.blocks)}: {selection.reason}")
 
 
-def _report(
-    config: ProbeConfig, directory: RunDirectory, log: StudyLog, console: Console
-) -> Findings:
+def _report(config: ProbeConfig, directory: RunDirectory, log: StudyLog) -> Findings:
     table = LayerTable.read(directory / TABLE)
     selection = (
         LayerSelection.read(directory / SELECTION) if (directory / SELECTION).exists() else None
@@ -211,13 +232,8 @@ def _report(
     )
     log.measured(table)
     files = [directory / name for name in (TABLE, SELECTION, UNDEFINED, "report.html")]
-    log.found(table, findings, pictures, files)
+    log.found(table, findings, pictures, files, _objective(directory))
     directory.finish({"lines": findings.lines, "undefined": reasons})
-    for line in findings.lines:
-        console.print(f"  • {line}")
-    console.print(f"report: {directory / 'report.html'}")
-    if log.runs:
-        console.print(f"W&B: {tracking.where(directory.path, log.runs)}")
     return findings
 
 

@@ -32,7 +32,6 @@ class StudyLog:
         self._folder = folder
         self._study = study
         self._rows = rows
-        self.runs: list[Any] = []
 
     @contextmanager
     def extraction(self) -> Iterator[None]:
@@ -64,9 +63,10 @@ class StudyLog:
         findings: Findings,
         pictures: Mapping[str, Path],
         files: Sequence[Path],
+        objective: float | None,
     ) -> None:
         """The run of the study as a whole: all rows, figures, differences, and the findings to take away."""
-        with self._run(Part("findings")) as run:
+        with self._run(Part(tracking.FINDINGS)) as run:
             if run is None:
                 return
             run.notes = "\n".join(findings.lines)
@@ -78,6 +78,7 @@ class StudyLog:
                 layer_log.log_heat_map(run, "similarity gain of the experimental model", gain)
             for number, line in enumerate(findings.lines, start=1):
                 run.summary[f"finding_{number}"] = line
+            run.summary["objective"] = objective
             run.summary["blocks"] = list(findings.blocks)
             run.summary["boundaries"] = list(findings.boundaries)
             about = {"lines": list(findings.lines), "blocks": list(findings.blocks)}
@@ -98,8 +99,6 @@ class StudyLog:
             config=asdict(self._config),
             suffixed=True,
         ) as run:
-            if run is not None:
-                self.runs.append(run)
             yield run
 
     def _sources(self) -> Iterator[Any]:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import lightning
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.loggers import WandbLogger
 from rich.console import Console
 
+from taskdepth import terminal
 from taskdepth.config import TrainConfig, instantiate
 from taskdepth.data.batches import Batching
 from taskdepth.data.mixture import Mixture
@@ -51,6 +52,10 @@ class TrainResult:
     objective: float | None
     metrics: dict[str, Any]
 
+    def to_json(self) -> dict[str, Any]:
+        """For `output=json`."""
+        return {"run_dir": str(self.run_dir), "objective": self.objective, "metrics": self.metrics}
+
 
 def run(config: TrainConfig) -> TrainResult:
     """Train what `config.role` asks for and leave it in the run folder.
@@ -60,7 +65,7 @@ def run(config: TrainConfig) -> TrainResult:
     """
     start_s = time.perf_counter()
     loading.check_quantization(config.model.quantization)
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = terminal.set_up(config.output)
     source = open_source(config.data, config.seed)
     specs = select_tasks(source.specs(), config.tasks)
     unseen = _unseen(config, specs)
@@ -97,9 +102,39 @@ def run(config: TrainConfig) -> TrainResult:
         console.print(f"{rows} skipped: {directory / 'skipped_rows.json'}")
     trained["seconds"] = round(time.perf_counter() - start_s, 3)
     directory.finish(trained)
-    console.print(_summary(trained))
-    console.print(f"done in {trained['seconds']:.0f} s: {directory.path}")
-    return TrainResult(directory.path, trained.get("validation_loss"), trained)
+    result = TrainResult(directory.path, objective(trained), trained)
+    terminal.say_results(
+        console,
+        f"done in {terminal.duration(trained['seconds'])}",
+        {**_scores(trained), **_next_steps(config, result)},
+    )
+    return result
+
+
+def objective(metrics: Mapping[str, Any]) -> float | None:
+    """The mean over tasks of the validation loss: of the one model, or of each task's control model."""
+    if "controls" not in metrics:
+        loss: float | None = metrics["validation_loss"]
+        return loss
+    scores = [control["validation"] for control in metrics["controls"].values()]
+    losses = [score["loss"] for score in scores if "loss" in score]
+    return fmean(losses) if losses else None
+
+
+def _next_steps(config: TrainConfig, result: TrainResult) -> dict[str, object]:
+    """Where things are, and what to do with them."""
+    folder = terminal.shown(result.run_dir)
+    found: dict[str, object] = {"run": folder}
+    for name in ("adapter", "model", "controls", "task_log.jsonl"):
+        if (result.run_dir / name).exists():
+            found[name.partition(".")[0].replace("_", " ")] = f"{folder}/{name}"
+    if tracking.is_tracking(config.logger):
+        found["W&B"] = tracking.where(config.logger, result.run_dir)
+    setting = {Role.PRETRAINED: "pretrained", Role.CONTROL: "controls"}.get(
+        Role(config.role), "experimental"
+    )
+    found["next"] = f"python probe.py models.{setting}={folder} …"
+    return found
 
 
 def _unseen(config: TrainConfig, specs: Sequence[TaskSpec]) -> list[str]:
@@ -131,25 +166,23 @@ def _batching(config: TrainConfig, model: LanguageModel, console: Console) -> Ba
     )
 
 
-def _summary(trained: dict[str, Any]) -> str:
-    """What came out, in one line."""
+def _scores(trained: dict[str, Any]) -> dict[str, str]:
+    """What came out, in a line or two."""
     if "controls" in trained:
         by_task = [control["validation"] for control in trained["controls"].values()]
-        head = f"{len(by_task)} control models"
+        found = {"trained": f"{len(by_task)} control models"}
     else:
         by_task = list(trained["tasks"].values())
         loss = trained["train_loss"]
-        head = f"{trained['steps']} steps" + (f", training loss {loss:.3f}" if loss else "")
-    scores = {"loss": ".3f", "exact_match": ".1%", "rank_accuracy": ".1%"}
-    parts = [head]
-    for score, style in scores.items():
+        of_loss = "" if loss is None else f", training loss {loss:.3f}"
+        found = {"trained": f"{trained['steps']} steps{of_loss}"}
+    parts = []
+    for score, style in {"loss": ".3f", "exact_match": ".1%", "rank_accuracy": ".1%"}.items():
         values = [task[score] for task in by_task if score in task]
         if values:
             name = score.replace("_", " ")
-            parts.append(
-                f"validation {name} {format(fmean(values), style)} (mean of {len(values)} tasks)"
-            )
-    return ", ".join(parts)
+            parts.append(f"{name} {format(fmean(values), style)} ({len(values)} tasks)")
+    return found | ({"validation": ", ".join(parts)} if parts else {})
 
 
 def _finished_by(config: TrainConfig) -> str:
@@ -229,7 +262,6 @@ def _train(
         name=config.name,
         config=asdict(config),
     ) as wandb_run:
-        tracking.say_where(wandb_run, console)
         if config.role == Role.CONTROL:
             done = train_controls(config, model, specs, data_of, blocks, directory.path)
             metrics: dict[str, Any] = {"model": model.path, "controls": done}
@@ -279,6 +311,8 @@ def _train_one(
     names = [spec.name for spec in specs] if isinstance(data, TaskDataModule) else ["plain_text"]
     clusters = {spec.name: spec.cluster for spec in specs}
     callbacks: list[Callback] = [instantiate(callback) for callback in config.callbacks.values()]
+    if config.output != terminal.Output.NORMAL:
+        callbacks = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
     if isinstance(data, TaskDataModule):
         callbacks.insert(0, TaskLog(directory / "task_log.jsonl", clusters))
     report = fit(

@@ -23,6 +23,9 @@ def log_outcome(run: Any, config: TrainConfig, metrics: Mapping[str, Any], folde
         if isinstance(value, (int, float)):
             run.summary[name] = value
     rows = task_rows(metrics)
+    losses = [row["loss"] for row in rows if row["loss"] is not None]
+    if losses:
+        run.summary["objective"] = fmean(losses)
     for score in ("loss", "exact_match", "rank_accuracy"):
         values = [row[score] for row in rows if row[score] is not None]
         if values:  # of control models too, of which metrics has no mean

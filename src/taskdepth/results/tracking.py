@@ -7,7 +7,7 @@ import netrc
 import os
 import re
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +17,16 @@ from urllib.parse import urlsplit
 import wandb
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from rich.console import Console
 
 from taskdepth.config import LoggerConfig
 from taskdepth.errors import ResultsError
 from taskdepth.files import write_json
+from taskdepth.terminal import shown
 
 IDS = "wandb.json"  # beside the results: an interrupted command goes on in its own W&B runs
 SWEEP = "TASKDEPTH_SWEEP"  # set by the process that starts a sweep, inherited by its jobs
+
+FINDINGS = "findings"  # the stage that sums a study up
 
 # charts nobody asked for: single tasks and lesser scores are kept, but not drawn until a user does
 HIDDEN = ("tasks/*", "more/*")
@@ -67,6 +69,9 @@ def tracked(
     """
     if not is_tracking(settings):
         yield None
+        return
+    if os.environ.get("WANDB_SWEEP_ID") and suffixed and part.stage != FINDINGS:
+        yield None  # an agent of `wandb sweep` has one run for the whole command
         return
     mode = wandb_mode(settings.mode)
     sweep = _sweep()
@@ -170,19 +175,9 @@ def slug(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.]+", "-", name).strip("-")[:100]
 
 
-def where(folder: Path, runs: Sequence[Any]) -> str:
+def where(settings: LoggerConfig, folder: Path) -> str:
     """Where a command's runs are, in a phrase."""
-    if not runs:
-        return "off"
-    if runs[0].offline:
-        return f"{folder / 'wandb'} ({len(runs)} offline: wandb sync {folder}/wandb/offline-run-*)"
-    return str(runs[0].url)
-
-
-def say_where(run: Any, console: Console) -> None:
-    """One line: where the W&B run is."""
-    if run is None:
-        return
-    folder = Path(run.dir).parent
-    place = f"{folder} (offline; wandb sync sends it)" if run.offline else run.url
-    console.print(f"W&B: {place}", soft_wrap=True, highlight=False)
+    if wandb_mode(settings.mode) == "offline":
+        return f"offline: wandb sync {shown(folder)}/wandb/offline-run-*"
+    base = wandb.setup().settings.app_url.rstrip("/")
+    return f"{base}/{settings.entity or '<you>'}/{settings.project}"
