@@ -60,6 +60,18 @@ class RunDirectory:
         write_text(path / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(config)))
         write_json(path / "provenance.json", provenance(config))
 
+    @staticmethod
+    def is_finished(
+        path: Path, config: schemas.TrainConfig | schemas.ProbeConfig, finished_by: str
+    ) -> bool:
+        """Whether `path` holds the results of exactly these settings."""
+        try:
+            about = json.loads((path / "provenance.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return False
+        same = about["config_fingerprint"] == schemas.fingerprint(asdict(config))
+        return same and (path / finished_by).is_file()
+
     def _is_run(self) -> bool:
         return (self.path / "provenance.json").is_file()
 

@@ -106,6 +106,14 @@ def run(config: ProbeConfig) -> ProbeResult:
     return result
 
 
+def finished(config: ProbeConfig) -> ProbeResult | None:
+    """What an earlier run with these settings came to; None where there is none that is complete."""
+    run_dir = Path(config.paths.run_dir)
+    if not RunDirectory.is_finished(run_dir, config, FINDINGS):
+        return None
+    return ProbeResult(run_dir, _objective(run_dir), None)
+
+
 def _tell(config: ProbeConfig, result: ProbeResult, seconds: float, console: Console) -> None:
     """What was found, where things are, and what to do with them."""
     if result.findings is not None:
@@ -237,7 +245,7 @@ def _report(config: ProbeConfig, directory: RunDirectory, log: StudyLog) -> Find
     return findings
 
 
-def _objective(directory: RunDirectory) -> float | None:
+def _objective(directory: RunDirectory | Path) -> float | None:
     path = directory / TABLE
     if not path.exists():
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -109,6 +110,15 @@ def run(config: TrainConfig) -> TrainResult:
         {**_scores(trained), **_next_steps(config, result)},
     )
     return result
+
+
+def finished(config: TrainConfig) -> TrainResult | None:
+    """What an earlier run with these settings came to; None where there is none that is complete."""
+    run_dir = Path(config.paths.run_dir)
+    if not RunDirectory.is_finished(run_dir, config, _finished_by(config)):
+        return None
+    metrics = json.loads((run_dir / _finished_by(config)).read_text(encoding="utf-8"))
+    return TrainResult(run_dir, objective(metrics), metrics)
 
 
 def objective(metrics: Mapping[str, Any]) -> float | None:

@@ -18,13 +18,13 @@ import wandb
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
+from taskdepth import sweep
 from taskdepth.config import LoggerConfig
 from taskdepth.errors import ResultsError
 from taskdepth.files import write_json
 from taskdepth.terminal import shown
 
 IDS = "wandb.json"  # beside the results: an interrupted command goes on in its own W&B runs
-SWEEP = "TASKDEPTH_SWEEP"  # set by the process that starts a sweep, inherited by its jobs
 
 FINDINGS = "findings"  # the stage that sums a study up
 
@@ -74,11 +74,11 @@ def tracked(
         yield None  # an agent of `wandb sweep` has one run for the whole command
         return
     mode = wandb_mode(settings.mode)
-    sweep = _sweep()
-    study = settings.group or (sweep.name if sweep else name)
+    job = _sweep_job()
+    study = settings.group or (job.sweep if job else name)
     about = {"study": study, "stage": part.stage}
     about |= {"role": part.role} if part.role else {}
-    about |= {"sweep": sweep.name, "sweep_job": sweep.job} if sweep else {}
+    about |= {"sweep": job.sweep, "sweep_job": job.number} if job else {}
     base = _base_id(settings, folder)
     run = wandb.init(
         project=settings.project,
@@ -106,17 +106,17 @@ def tracked(
 
 
 @dataclass(frozen=True, slots=True)
-class _Sweep:
-    name: str
-    job: str
+class _Job:
+    sweep: str
+    number: str
 
 
-def _sweep() -> _Sweep | None:
+def _sweep_job() -> _Job | None:
     """The sweep that this process works for, and the number of the job."""
     if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
         return None
     job = HydraConfig.get().job
-    return _Sweep(os.environ.get(SWEEP, "sweep"), str(job.num))
+    return _Job(sweep.current(), str(job.num))
 
 
 def _base_id(settings: LoggerConfig, folder: Path) -> str:

@@ -13,6 +13,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 import wandb_log
+from taskdepth import sweep
 from taskdepth.config import LoggerConfig
 from taskdepth.errors import ResultsError
 from taskdepth.results import tracking
@@ -101,7 +102,7 @@ def test_resuming_is_asked_for_online_only(tmp_path: Path, monkeypatch: pytest.M
 def test_a_job_of_a_sweep_is_grouped_with_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(tracking.SWEEP, "sweep-7")
+    monkeypatch.setenv(sweep.NAME, "sweep-7")
     setup_globals()
     mode = {"hydra": {"mode": RunMode.MULTIRUN, "job": {"num": 3}}}
     monkeypatch.setattr(HydraConfig.instance(), "cfg", OmegaConf.create(mode))
