@@ -1,4 +1,4 @@
-"""Read results in the terminal: `python -m taskdepth.results findings RUN`."""
+"""Read results in the terminal: `python -m taskdepth.results findings RUN`, or `table RUN [RUN ...]`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from taskdepth.errors import ResultsError, TaskdepthError
+from taskdepth.results import summary
 
 
 def findings(run: Path) -> None:
@@ -27,12 +28,31 @@ def findings(run: Path) -> None:
         console.print("  •", line, markup=False)
 
 
+def table(patterns: list[str], *, as_csv: bool) -> None:
+    """Print a line for each run and model.
+
+    Raises:
+        ResultsError: a pattern names no layer table.
+    """
+    found = summary.lines(summary.find(patterns))
+    if as_csv:
+        print(summary.to_csv(found), end="")
+    else:
+        Console(highlight=False).print(summary.table(found))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m taskdepth.results", description=__doc__)
     commands = parser.add_subparsers(required=True)
     of_run = commands.add_parser("findings", help="what a probe.py run found, in plain words")
     of_run.add_argument("run", type=Path, help="its folder")
     of_run.set_defaults(command=lambda arguments: findings(arguments.run))
+    of_runs = commands.add_parser("table", help="runs of probe.py side by side, a line each")
+    of_runs.add_argument(
+        "runs", nargs="+", help="folders, or patterns like 'outputs/**/layers.parquet'"
+    )
+    of_runs.add_argument("--csv", action="store_true", help="for machines")
+    of_runs.set_defaults(command=lambda a: table(a.runs, as_csv=a.csv))
     arguments = parser.parse_args()
     try:
         arguments.command(arguments)
