@@ -91,13 +91,13 @@ class What(ProgressColumn):
 def short(number: float) -> str:
     """A number in three or four characters.
 
-    >>> short(12), short(1234), short(45678), short(1.5e6)
-    ('12', '1.2k', '46k', '1.5M')
+    >>> short(12), short(1234), short(9999), short(45678), short(1.5e6)
+    ('12', '1.2k', '10k', '46k', '1.5M')
     """
     for limit, divisor, suffix in ((1e3, 1, ""), (1e6, 1e3, "k"), (1e9, 1e6, "M")):
         if number < limit * 0.9995:
             value = number / divisor
-            return f"{value:.1f}{suffix}" if suffix and value < 10 else f"{value:.0f}{suffix}"
+            return f"{value:.1f}{suffix}" if suffix and value < 9.95 else f"{value:.0f}{suffix}"
     return f"{number / 1e9:.1f}G"
 
 

@@ -17,7 +17,7 @@ from taskdepth.activations.plan import table
 from taskdepth.config import STAGES, ProbeConfig
 from taskdepth.data.digest import RowDigest
 from taskdepth.data.rows import load_and_count
-from taskdepth.errors import DataError
+from taskdepth.errors import DataError, ResultsError
 from taskdepth.files import write_json
 from taskdepth.pipelines.comparing import similarity_rows
 from taskdepth.pipelines.extracting import Study, roster
@@ -83,6 +83,8 @@ def run(config: ProbeConfig) -> ProbeResult:
     directory = RunDirectory(Path(config.paths.run_dir), config, FINDINGS, reopen=reopen)
     _tell_left_out(directory, counts, source.skipped(), console)
     stages = [stage for stage in STAGES if stage in config.stages]
+    if "extract" not in stages and {"probe", "compare"} & set(stages) and study.missing():
+        raise ResultsError("there are prompts without activations: run the extract stage first")
     log = StudyLog(config, directory.path, study, _read(specs, examples))
     if "extract" in stages:
         with log.extraction():
