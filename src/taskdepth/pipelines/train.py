@@ -124,7 +124,7 @@ def finished(config: TrainConfig) -> TrainResult | None:
 def objective(metrics: Mapping[str, Any]) -> float | None:
     """The mean over tasks of the validation loss: of the one model, or of each task's control model."""
     if "controls" not in metrics:
-        loss: float | None = metrics["validation_loss"]
+        loss: float | None = metrics.get("validation_loss")
         return loss
     scores = [control["validation"] for control in metrics["controls"].values()]
     losses = [score["loss"] for score in scores if "loss" in score]

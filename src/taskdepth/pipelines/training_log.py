@@ -12,6 +12,7 @@ import wandb
 from taskdepth.config import TrainConfig
 from taskdepth.models.reference import refer
 from taskdepth.results import lineage
+from taskdepth.results.tracking import log_pictures
 from taskdepth.types import Role
 
 COLUMNS = ("task", "cluster", "rows", "train_loss", "loss", "exact_match", "rank_accuracy")
@@ -36,6 +37,8 @@ def log_outcome(run: Any, config: TrainConfig, metrics: Mapping[str, Any], folde
     if rows:
         data = [[row[column] for column in COLUMNS] for row in rows]
         run.log({"tasks_table": wandb.Table(columns=list(COLUMNS), data=data)})
+    if (picture := folder / "placement.png").is_file():
+        log_pictures(run, {"placement": picture})
     _log_lineage(run, config, metrics, folder)
 
 
@@ -74,7 +77,10 @@ def _log_lineage(run: Any, config: TrainConfig, metrics: Mapping[str, Any], fold
             f"selection-{selection.parent.name}", "selection", [selection], {}
         )
         lineage.use(run, artifact)
-    if (folder / "controls").is_dir():
+    if (folder / "policies").is_dir():
+        files = [folder / "placement.parquet", *sorted((folder / "policies").rglob("*.yaml"))]
+        made = lineage.files_artifact(f"placement-{config.name}", "placement", files, {})
+    elif (folder / "controls").is_dir():
         made = lineage.folder_artifact(config.name, "model", folder / "controls")
     else:
         has_adapter = (folder / "adapter").is_dir()

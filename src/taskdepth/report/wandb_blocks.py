@@ -7,33 +7,37 @@ markup: names of tasks and runs are not ours.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from wandb_workspaces.reports import v2 as wr
 
-from taskdepth.report.wandb_runs import StudyRun, TunedRun, varied
+from taskdepth.report.wandb_runs import PlacementRun, Runs, StudyRun, TunedRun, varied
 from taskdepth.results.findings import counted, region_names, spans
 from taskdepth.results.layer_grid import MEASURE_NAME, ROLE_NAMES, across_tasks
 from taskdepth.results.layer_log import HEAT_MAP
 from taskdepth.types import Role
 
+SCORES = {"loss": "loss", "exact_match": "exact match", "rank_accuracy": "accuracy"}
 COLUMNS = 24  # of W&B's grid
 GAIN = "similarity gain of the experimental model"
 ROLES = {str(role): name for role, name in ROLE_NAMES.items()}
 ROLES[Role.RANDOM_INIT] = "randomly initialised"
 
 
-def blocks(studies: Sequence[StudyRun], tuned: Sequence[TunedRun]) -> list[Any]:
+def blocks(runs: Runs) -> list[Any]:
     """The whole report."""
+    studies, tuned = runs.studies, runs.tuned
     made: list[Any] = [wr.TableOfContents(), *_summary(studies, tuned)]
     if len(studies) > 1:
         made += _studies_compared(studies)
     for study in studies:
         made += _study(study)
+    for placement in runs.placements:
+        made += _placement_study(placement)
     if tuned:
-        made += _placement(studies, tuned)
+        made += _tuned_models(tuned)
     if len(tuned) > 1:
         made += _sweep(tuned)
     if studies:
@@ -119,6 +123,10 @@ def _study(study: StudyRun) -> list[Any]:
         ]
         made += _maps(study)
     made += _regions_section(study)
+    if others := [p for p in study.pictures if not p.startswith("similarity_") and p != "regions"]:
+        runs = [_runset("findings", [study.name], stages=["findings"])]
+        figures = _grid(runs, [_pictures(others, columns=2, height=20)])
+        made.append(wr.H2("Other figures", collapsed_blocks=[figures]))
     return made
 
 
@@ -201,7 +209,36 @@ def _regions_section(study: StudyRun) -> list[Any]:
     return made
 
 
-def _placement(studies: Sequence[StudyRun], tuned: Sequence[TunedRun]) -> list[Any]:
+def _placement_study(run: PlacementRun) -> list[Any]:
+    """Policies against each other: the verdict, a line each, and the figure."""
+    found = run.found
+    score = SCORES.get(found["score"], found["score"])
+    head = ["policy", "blocks", "weights that learn", score, f"gain on {found['reference']}"]
+    rows = [
+        [
+            line["policy"] + (" (wins)" if line["policy"] == found["winner"] else ""),
+            "other ones for each seed" if line["draws_blocks"] else spans(line["blocks"]),
+            _number(line["parameters"], ",.0f"),
+            _number(line["scores"][found["score"]], ".3f"),
+            "reference" if line["policy"] == found["reference"] else _interval(line["gain"]),
+        ]
+        for line in found["lines"]
+    ]
+    runs = [_runset("placement study", [run.name])]
+    return [
+        wr.H1(f"Placement study {run.name}"),
+        wr.CalloutBlock(text=found["verdict"]),
+        wr.MarkdownBlock(text=_table(head, rows)),
+        wr.P(
+            f"{counted(found['n_tasks'], 'task')}, seeds {', '.join(map(str, found['seeds']))}, "
+            f"{found['steps']} steps for each policy, as many weights as adapters of all blocks. Gains "
+            "above 0 are better; the 95 % intervals hold for all policies together."
+        ),
+        _grid(runs, [_pictures(["placement"], columns=1, height=12)]),
+    ]
+
+
+def _tuned_models(tuned: Sequence[TunedRun]) -> list[Any]:
     """The tuned models: how good each is, with which weights, in which blocks."""
     head = ["run", "role", "adapter", "blocks", "weights that learn", "validation loss", "accuracy"]
     rows = [
@@ -455,6 +492,10 @@ def _best_label(study: StudyRun) -> str:
 def _gain(study: StudyRun) -> str:
     gain = study.findings.gain
     return "–" if gain is None else f"{gain.value:+.2f} at layer {gain.layer}"
+
+
+def _interval(about: Mapping[str, float]) -> str:
+    return f"{about['value']:+.3f} [{about['lower']:+.3f}, {about['upper']:+.3f}]"
 
 
 def _number(value: Any, style: str) -> str:

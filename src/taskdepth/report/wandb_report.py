@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from rich.console import Console
 
 from taskdepth.errors import ConfigError, ResultsError
 from taskdepth.files import write_text
-from taskdepth.report.wandb_runs import StudyRun, TunedRun, read_runs
+from taskdepth.report.wandb_runs import Runs, read_runs
 from taskdepth.results import tracking
 
 TITLE = "At what depth the tasks live"
@@ -50,12 +49,11 @@ def main(arguments: argparse.Namespace) -> None:
         ResultsError: a folder holds no finished run, or the runs are not of one W&B project.
     """
     check_installed()
-    studies, tuned = read_runs(arguments.runs)
-    runs: list[StudyRun | TunedRun] = [*studies, *tuned]
+    runs = read_runs(arguments.runs)
     project = arguments.project or _same(runs, "project")
     entity = arguments.entity or _same(runs, "entity")
     online = tracking.wandb_mode("auto") == "online"
-    report = build(studies, tuned, project, entity or ("" if not online else None), arguments.title)
+    report = build(runs, project, entity or ("" if not online else None), arguments.title)
     write_text(arguments.out, to_json(report))
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"report: {arguments.out} ({len(report.blocks)} blocks)", markup=False)
@@ -65,15 +63,14 @@ def main(arguments: argparse.Namespace) -> None:
         return
     console.print("It is not in W&B yet, for want of an account or a connection. To publish it:")
     console.print("  wandb login")
-    for run in runs:
+    for run in runs.all():
         if any((run.folder / "wandb").glob("offline-run-*")):
             console.print(f"  wandb sync {run.folder}/wandb/offline-run-*", markup=False)
     console.print("  and then this command once more (without WANDB_MODE=offline)")
 
 
 def build(
-    studies: Sequence[StudyRun],
-    tuned: Sequence[TunedRun],
+    runs: Runs,
     project: str,
     entity: str | None,
     title: str,
@@ -84,12 +81,12 @@ def build(
     from taskdepth.report.wandb_blocks import blocks
 
     where = {} if entity is None else {"entity": entity}
-    lines = (studies[0].findings.lines if studies else ())[:1]
+    lines = runs.studies[0].findings.lines[:1] if runs.studies else ()
     return wr.Report(
         project=project,
         title=title[:128],
         description=" ".join(lines),
-        blocks=blocks(studies, tuned),
+        blocks=blocks(runs),
         width="fluid",
         **where,
     )
@@ -114,9 +111,9 @@ def check_installed() -> None:
         )
 
 
-def _same(runs: Sequence[StudyRun | TunedRun], name: str) -> Any:
+def _same(runs: Runs, name: str) -> Any:
     """The W&B project or entity that all runs share."""
-    found = {run.settings["logger"][name] for run in runs}
+    found = {run.settings["logger"][name] for run in runs.all()}
     if len(found) > 1:
         raise ResultsError(
             f"the runs are of several W&B {name} settings ({', '.join(map(str, sorted(found, key=str)))}): "

@@ -39,6 +39,16 @@ class StudyRun:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class PlacementRun:
+    """A finished placement study. `found` is what its `placement.json` says."""
+
+    name: str
+    folder: Path
+    settings: Mapping[str, Any]
+    found: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class TunedRun:
     """A finished run of train.py."""
 
@@ -75,25 +85,41 @@ class TunedRun:
         )
 
 
-def read_runs(folders: Sequence[Path]) -> tuple[list[StudyRun], list[TunedRun]]:
-    """Read the runs in `folders`, in that order.
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """All that a report is about, in the order in which it was named."""
+
+    studies: tuple[StudyRun, ...] = ()
+    placements: tuple[PlacementRun, ...] = ()
+    tuned: tuple[TunedRun, ...] = ()
+
+    def all(self) -> list[StudyRun | PlacementRun | TunedRun]:
+        return [*self.studies, *self.placements, *self.tuned]
+
+
+def read_runs(folders: Sequence[Path]) -> Runs:
+    """Read the runs in `folders`.
 
     Raises:
         ResultsError: a folder holds no finished run, or two runs have the same name.
     """
     studies: list[StudyRun] = []
+    placements: list[PlacementRun] = []
     tuned: list[TunedRun] = []
     for folder in folders:
         if (folder / "layers.parquet").is_file():
             studies.append(_read_study(folder))
+        elif (folder / "placement.json").is_file():
+            placements.append(_read_placement(folder))
         elif (folder / "metrics.json").is_file() or (folder / "controls.json").is_file():
             tuned.append(_read_tuned(folder))
         else:
             raise ResultsError(f"{folder} holds no finished run of train.py or probe.py")
-    names = [run.name for run in studies] + [run.name for run in tuned]
+    runs = Runs(tuple(studies), tuple(placements), tuple(tuned))
+    names = [run.name for run in runs.all()]
     if twice := [name for name in names if names.count(name) > 1]:
         raise ResultsError(f"two of the runs are called {twice[0]}: W&B could not tell them apart")
-    return studies, tuned
+    return runs
 
 
 def varied(runs: Sequence[StudyRun | TunedRun]) -> list[str]:
@@ -126,6 +152,18 @@ def _read_study(folder: Path) -> StudyRun:
         selection=selection,
         gain=gain_grid(table),
     )
+
+
+def _read_placement(folder: Path) -> PlacementRun:
+    settings, path = _settings(folder), folder / "placement.json"
+    found = _json(path)
+    try:
+        placement = found["placement"]
+        if not placement["lines"] or placement["schema"] != 1:
+            raise KeyError("schema")
+    except (KeyError, TypeError):
+        raise ResultsError(f"{path} is no record of a placement study of this version") from None
+    return PlacementRun(settings["name"], folder, settings, placement)
 
 
 def _read_tuned(folder: Path) -> TunedRun:

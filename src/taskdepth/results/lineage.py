@@ -53,9 +53,12 @@ def files_artifact(
 ) -> wandb.Artifact:
     """Those of `files` that exist."""
     artifact = wandb.Artifact(slug(name), type=kind, metadata=dict(about))
-    for path in files:
-        if path.is_file():
-            artifact.add_file(str(path))
+    chosen = [path for path in files if path.is_file()]
+    names = [path.name for path in chosen]
+    for path in chosen:
+        # files of one name are told apart by their folders
+        inside = path.name if names.count(path.name) == 1 else f"{path.parent.name}/{path.name}"
+        artifact.add_file(str(path), name=inside)
     return artifact
 
 

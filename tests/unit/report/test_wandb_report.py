@@ -78,6 +78,21 @@ def write_tuned(folder: Path, name: str, loss: float, lr: float, control: bool =
     return run
 
 
+def write_placement(folder: Path) -> Path:
+    run = folder / "contest"
+    run.mkdir()
+    (run / "config.yaml").write_text(yaml.safe_dump(settings("contest")))
+    gain = {"value": 0.125, "lower": 0.05, "upper": 0.2}
+    shared = {"parameters": 1000, "scores": {"loss": 1.5}, "gain": gain, "draws_blocks": False}
+    lines = [{"policy": "region", "blocks": [2, 3], **shared}]
+    lines.append({"policy": "all", "blocks": [0, 1, 2, 3], **shared})
+    about = {"schema": 1, "score": "loss", "reference": "all", "winner": "region", "n_tasks": 2}
+    about |= {"seeds": [0, 1], "steps": 10, "verdict": "region is better than all"}
+    text = json.dumps({"placement": {**about, "lines": lines}})
+    (run / "placement.json").write_text(text)
+    return run
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("runs")
@@ -87,12 +102,13 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         write_tuned(folder, "low", 1.25, 0.1),
         write_tuned(folder, "high", 2.0, 0.2),
         write_tuned(folder, "con_trols|", 1.5, 0.1, control=True),
+        write_placement(folder),
     ]
 
 
 @pytest.fixture(scope="module")
 def report(runs: list[Path]) -> Any:
-    return wandb_report.build(*read_runs(runs), "depths", "", "Depths")
+    return wandb_report.build(read_runs(runs), "depths", "", "Depths")
 
 
 def everything(blocks: list[Any]) -> Iterator[Any]:
@@ -175,6 +191,13 @@ def test_runs_are_found_by_what_they_record(report: Any) -> None:
     assert "Config('role') = \"experimental\"" in filters["all studies"]
 
 
+def test_a_placement_study_is_told_by_policy(report: Any) -> None:
+    shown = prose(report)
+    assert "region is better than all" in shown
+    assert "| region (wins) | 2–3 | 1,000 | 1.500 | +0.125 \\[+0.050, +0.200\\] |" in shown
+    assert "| all | 0–3 | 1,000 | 1.500 | reference |" in shown
+
+
 def test_names_are_not_markup(report: Any) -> None:
     markdown = "\n".join(b.text for b in report.blocks if isinstance(b, wr.MarkdownBlock))
     assert r"con\_trols\|" in markdown
@@ -182,9 +205,9 @@ def test_names_are_not_markup(report: Any) -> None:
 
 
 def test_what_varies_is_what_was_swept(runs: list[Path]) -> None:
-    studies, tuned = read_runs(runs)
-    assert varied(studies) == ["seed"]
-    assert varied(tuned) == ["optimizer.lr"]
+    found = read_runs(runs)
+    assert varied(found.studies) == ["seed"]
+    assert varied(found.tuned) == ["optimizer.lr"]
 
 
 def arguments(runs: list[Path], out: Path, *more: str) -> argparse.Namespace:
@@ -225,6 +248,11 @@ def test_mistakes_are_told(
 ) -> None:
     with pytest.raises(ResultsError, match="no finished run"):
         read_runs([tmp_path])
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "placement.json").write_text("[]")
+    (tmp_path / "odd" / "config.yaml").write_text("name: odd")
+    with pytest.raises(ResultsError, match="no record of a placement study of this version"):
+        read_runs([tmp_path / "odd"])
     with pytest.raises(ResultsError, match="two of the runs are called first"):
         read_runs([runs[0], runs[0]])
     other = write_tuned(tmp_path, "other", 1.0, 0.1)
