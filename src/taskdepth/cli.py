@@ -205,6 +205,11 @@ def one_line(error: Exception) -> str:
         text,
         re.S,
     )
+    if options and options.group(1).startswith(("hydra/launcher/", "hydra/sweeper/")):
+        return (
+            f"Could not find '{options.group(1)}': the launchers joblib, submitit_local and submitit_slurm "
+            "and the sweeper optuna come with pip install -e '.[sweeps]'"
+        )
     if options:
         wanted = options.group(1).rsplit("/", 1)[-1]
         return f"Could not find '{options.group(1)}': {nearest(wanted, options.group(2).split())}"

@@ -79,7 +79,7 @@ def _extras() -> Iterator[Check]:
     for extra, purpose in EXTRAS.items():
         for requirement in _requirements():
             if requirement.marker is not None and requirement.marker.evaluate({"extra": extra}):
-                advice = f"for {purpose}: pip install 'taskdepth[{extra}]'"
+                advice = f"for {purpose}: pip install -e '.[{extra}]'"
                 yield _package(requirement, State.NOTE, advice, section="extras")
 
 

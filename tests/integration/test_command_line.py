@@ -68,6 +68,7 @@ NO_CONTROLS = "stages=[extract,probe]"
 MISTAKES = [
     ("train", ["model=tyni"], "did you mean tiny"),
     ("train", ["modle=tiny"], "modle"),
+    ("train", ["-m", "hydra/launcher=joblip"], "pip install -e '.[sweeps]'"),
     ("train", ["optimizer.lr=fast"], "could not be converted to Float"),
     ("train", ["trainer.max_stepz=3"], "max_stepz"),
     ("train", ["tasks=[demo_movie_sentimant]"], "did you mean demo_movie_sentiment"),

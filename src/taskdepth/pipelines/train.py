@@ -186,13 +186,26 @@ def _scores(trained: dict[str, Any]) -> dict[str, str]:
         loss = trained["train_loss"]
         of_loss = "" if loss is None else f", training loss {loss:.3f}"
         found = {"trained": f"{trained['steps']} steps{of_loss}"}
+    evaluated = [task["evaluation"] for task in by_task if "evaluation" in task]
+    lines = {"validation": _means(by_task), "evaluation": _means(evaluated)}
+    return found | {name: line for name, line in lines.items() if line}
+
+
+STYLES = {
+    "loss": ".3f",
+    **dict.fromkeys(("exact_match", "rank_accuracy", "accuracy", "f1", "rouge_l"), ".1%"),
+}
+
+
+def _means(by_task: Sequence[Mapping[str, Any]]) -> str:
+    """The mean of each score over the tasks that have it."""
     parts = []
-    for score, style in {"loss": ".3f", "exact_match": ".1%", "rank_accuracy": ".1%"}.items():
+    for score, style in STYLES.items():
         values = [task[score] for task in by_task if score in task]
         if values:
-            name = score.replace("_", " ")
-            parts.append(f"{name} {format(fmean(values), style)} ({len(values)} tasks)")
-    return found | ({"validation": ", ".join(parts)} if parts else {})
+            of = "" if len(values) == len(by_task) else f" of {len(values)}"
+            parts.append(f"{score.replace('_', ' ')} {format(fmean(values), style)}{of}")
+    return f"{', '.join(parts)} (means of {len(by_task)} tasks)" if parts else ""
 
 
 def _finished_by(config: TrainConfig) -> str:

@@ -106,7 +106,7 @@ def check_installed() -> None:
     """
     if importlib.util.find_spec("wandb_workspaces") is None:
         raise ConfigError(
-            "a W&B Report needs wandb-workspaces: pip install 'taskdepth[wandb-report]' "
+            "a W&B Report needs wandb-workspaces: pip install -e '.[wandb-report]' "
             "(or pip install wandb-workspaces)"
         )
 
