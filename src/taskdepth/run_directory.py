@@ -25,7 +25,12 @@ RECORDED_PACKAGES = (
 )
 
 
-FIRST_FILES = ("config.yaml", "provenance.json", "wandb")  # of a run that got no further
+FIRST_FILES = (
+    "config.yaml",
+    "provenance.json",
+    "wandb",
+    "wandb.json",
+)  # of a run that got no further
 
 
 class RunDirectory:
@@ -54,6 +59,18 @@ class RunDirectory:
         path.mkdir(parents=True, exist_ok=True)
         write_text(path / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(config)))
         write_json(path / "provenance.json", provenance(config))
+
+    @staticmethod
+    def is_finished(
+        path: Path, config: schemas.TrainConfig | schemas.ProbeConfig, finished_by: str
+    ) -> bool:
+        """Whether `path` holds the results of exactly these settings."""
+        try:
+            about = json.loads((path / "provenance.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return False
+        same = about["config_fingerprint"] == schemas.fingerprint(asdict(config))
+        return same and (path / finished_by).is_file()
 
     def _is_run(self) -> bool:
         return (self.path / "provenance.json").is_file()
@@ -101,6 +118,21 @@ def provenance(config: schemas.TrainConfig | schemas.ProbeConfig) -> dict[str, A
         "platform": platform.platform(),
         "versions": {name: _version(name) for name in RECORDED_PACKAGES},
     }
+
+
+def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by their dotted names.
+
+    >>> flat({"seed": 1, "optimizer": {"lr": 0.1}})
+    {'seed': 1, 'optimizer.lr': 0.1}
+    """
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
 
 
 def _version(package: str) -> str | None:

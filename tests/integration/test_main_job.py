@@ -19,8 +19,8 @@ from taskdepth.activations.pooling import Pooling
 from taskdepth.activations.store import ActivationStore
 from taskdepth.errors import ResultsError, TaskdepthError
 from taskdepth.pipelines import probe, train
+from taskdepth.results.layer_log import layer_series
 from taskdepth.results.table import LayerTable
-from taskdepth.results.tracking import layer_series
 from taskdepth.selection.placement import LayerSelection
 
 WORDS = ["film", "dog", "cat", "house", "garden", "true", "good", "bad"]
@@ -104,7 +104,7 @@ def test_a_training_run_leaves_what_others_can_use(
     assert metrics["adapted_blocks"] == [2, 3]
     assert math.isfinite(metrics["train_loss"])
     assert set(metrics["tasks"]) == set(TASKS)
-    about = {"cluster", "unseen", "drawn", "trained"}
+    about = {"cluster", "unseen", "drawn", "trained", "rows_digest"}
     assert set(metrics["tasks"]["tone"]) == about | {"loss", "exact_match", "rank_accuracy"}
     assert "rank_accuracy" not in metrics["tasks"]["echo"]
     assert metrics["training_data"]["rows"] == 20 + 20 + 36
@@ -210,18 +210,44 @@ def test_identical_states_are_alike_and_constant_ones_undefined(study: Path) -> 
     assert any("depth 0" in what and "zero variance" in why for what, why in undefined)
 
 
-def test_wandb_holds_what_the_table_holds(study: Path) -> None:
-    logged = {h["layer"]: h for h in wandb_log.history(study) if "layer" in h}
-    series = layer_series(LayerTable.read(study / "layers.parquet"))
-    assert set(logged) == set(series) == set(range(5))
-    for layer, values in series.items():
-        for key, value in values.items():
-            assert logged[layer][key] == value, (layer, key)
-    steps = wandb_log.step_metrics(study)
-    assert steps["probe/*"] == steps["similarity/*"] == "layer"
-    assert {"layers.parquet", "selection.yaml", "report.html"} <= wandb_log.artifacts(study)[
-        "findings"
-    ]
+def test_wandb_has_a_run_for_each_model_and_stage(study: Path) -> None:
+    stages = {"probe": "probe", "compare": "similarity"}
+    measured = [f"{stage}-{role}" for stage in stages for role in ("pretrained", "experimental")]
+    assert set(wandb_log.names(study)) == {"extract", "findings", *measured}
+    table = LayerTable.read(study / "layers.parquet")
+    for part in measured:
+        stage, role = part.split("-")
+        run = wandb_log.about(study, part)
+        assert (run.job_type, run.run_group, run.display_name) == (stage, "found", f"found/{part}")
+        assert set(run.tags) == {stage, role}
+        assert wandb_log.config(study, part)["study"] == "found"
+        logged = {h["layer"]: h for h in wandb_log.history(study, part) if "layer" in h}
+        series = layer_series(table.where(kind=stages[stage], role=role))
+        assert set(logged) == set(series) == set(range(5))
+        for layer, values in series.items():
+            assert {key: logged[layer][key] for key in values} == values
+
+
+def test_wandb_knows_what_was_made_from_what(study: Path, place: Path) -> None:
+    def versions(folder: Path, part: str, *, used: bool) -> dict[str, str]:
+        found = wandb_log.artifacts(folder, part, used=used)
+        return {name: record.digest for name, record in found.items() if record.type != "run_table"}
+
+    tuned = {
+        name: versions(place / "outputs" / "train" / name, "", used=False)[name]
+        for name in ("exp", "con")
+    }
+    read = versions(study, "extract", used=True)
+    assert read.keys() == {"data-folder", "exp", "con", "tiny0"}
+    assert {name: read[name] for name in tuned} == tuned, "the same version by its content"
+    made = versions(study, "extract", used=False)
+    assert made.keys() == {"activations-found"}
+    for part in ("probe-pretrained", "compare-experimental", "findings"):
+        assert versions(study, part, used=True) == made
+    assert versions(study, "findings", used=False).keys() == {"findings-found", "selection-found"}
+    findings = wandb_log.artifacts(study, "findings")["findings-found"]
+    files = {"layers.parquet", "selection.yaml", "report.html"}
+    assert files <= wandb_log.files_of(findings)
 
 
 def test_the_report_and_its_figures_are_there(study: Path) -> None:

@@ -19,7 +19,7 @@ class TaskLog(Callback):
 
     The line goes to `path` as JSON: `step`, `split` (train, validation), `tasks` and `clusters`, each
     name → score → value. `train` is the mean since the last such line. The trainer's logger gets
-    `<split>_<score>/<task>` and `<split>_<score>/cluster/<cluster>`.
+    `<split>_<score>/<cluster>` and `tasks/<split>_<score>/<task>`.
     """
 
     def __init__(self, path: Path, clusters: Mapping[str, str]) -> None:
@@ -60,8 +60,8 @@ class TaskLog(Callback):
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
         if trainer.logger is not None:
             flat = {
-                f"{split}_{score}/{prefix}{name}": value
-                for prefix, group in (("", seen["tasks"]), ("cluster/", seen["clusters"]))
+                f"{prefix}{split}_{score}/{name}": value
+                for prefix, group in (("tasks/", seen["tasks"]), ("", seen["clusters"]))
                 for name, values in group.items()
                 for score, value in values.items()
             }

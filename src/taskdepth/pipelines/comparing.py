@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float
-from rich.progress import track
 from torch import Tensor
 
+from taskdepth import terminal
 from taskdepth.activations.pooling import Pooling
 from taskdepth.config import ProbeConfig, SimilarityConfig
 from taskdepth.pipelines.describing import geometry_rows
@@ -63,7 +63,7 @@ class Found:
 def compare_all(config: ProbeConfig, specs: Sequence[TaskSpec], study: Study) -> Found:
     """Every measure, description and map that `config.similarity` asks for."""
     found = Found()
-    for spec in track(specs, "compare"):
+    for spec in terminal.tracked([(spec.name, spec) for spec in specs], "compare", "tasks"):
         for name in config.similarity.poolings:
             _compare_one(config, study, spec, Pooling(name), found)
     return found

@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 import yaml
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from taskdepth import terminal
 from taskdepth.activations.extraction import Adapted, extract_each
 from taskdepth.activations.key import key_of
 from taskdepth.activations.memory import HeldActivations, MemoryRecording, MemoryStore
@@ -172,6 +172,10 @@ class Study:
         """The same, to be read in parts; raises as `read` does."""
         return self._store.open(self._units[ref, task, split].key)
 
+    def base_folder(self, ref: ModelRef) -> Path:
+        """Where the weights of the model are, or of the one under its adapter."""
+        return self._bases.folder_of(ref.path)
+
     def prompts(self, ref: ModelRef, task: str, split: Split) -> tuple[tuple[int, ...], ...]:
         """The tokens that a model reads."""
         return self._units[ref, task, split].prompts
@@ -184,6 +188,22 @@ class Study:
         """How many rows a task has in `splits`."""
         ref = self.models.compared[0]
         return sum(len(self._units[ref, task, Split(split)].prompts) for split in splits)
+
+    def manifests(self) -> dict[str, dict[str, Any]]:
+        """Key → what the store says of it, for each unit that is there."""
+        found = {}
+        for unit in self._units.values():
+            if (manifest := self._store.manifest(unit.key)) is not None:
+                found[unit.key] = {
+                    **manifest.about,
+                    "n_rows": len(manifest.example_ids),
+                    "n_depths": len(manifest.depths),
+                    "d_model": manifest.d_model,
+                    "stored_as": manifest.dtype,
+                    "poolings": [str(pooling) for pooling in manifest.poolings],
+                    "shards": [record.blake2b for record in manifest.shards],
+                }
+        return found
 
     def missing(self) -> list[Unit]:
         """The units that are not in the store yet."""
@@ -199,13 +219,22 @@ class Study:
         for unit in missing:
             together[unit.base].setdefault((unit.task, unit.split), []).append(unit)
         n_rows = sum(len(unit.prompts) for unit in missing)
-        with _progress() as progress:
-            bar = progress.add_task("extract", total=n_rows, what="")
+        n_tokens = 0.0
+        with terminal.progress("prompts") as progress:
+            bar = progress.add_task("extract", total=n_rows, visible=n_rows > 0)
             for base, groups in together.items():
                 loaded = self._bases.load(base)
                 for (task, split), units in groups.items():
                     progress.update(bar, what=f"{task} ({split})")
-                    self._extract(loaded, units, lambda rows: progress.advance(bar, rows))
+                    prompts = units[0].prompts
+                    tokens_per_row = sum(map(len, prompts)) / len(prompts)
+
+                    def advance(rows: int, tokens_per_row: float = tokens_per_row) -> None:
+                        nonlocal n_tokens
+                        n_tokens += rows * tokens_per_row
+                        progress.update(bar, advance=rows, tokens=n_tokens)
+
+                    self._extract(loaded, units, advance)
             progress.update(bar, what="")
         return n_rows
 
@@ -340,14 +369,3 @@ def _adapted(loaded: Loaded, folder: Path, task: str) -> Adapted:
     lm = loaded.model.lm
     first_block = adapters.first_block(lm, folder) if loaded.can_resume else 0
     return Adapted(partial(adapters.worn, lm, folder, task), first_block)
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("prompts"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[what]}"),
-    )

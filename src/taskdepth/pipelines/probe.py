@@ -12,12 +12,14 @@ from typing import Any
 
 from rich.console import Console
 
+from taskdepth import terminal
 from taskdepth.activations.memory import MemoryStore
 from taskdepth.activations.plan import table
 from taskdepth.activations.store import ActivationStore
 from taskdepth.config import STAGES, ProbeConfig
+from taskdepth.data.digest import RowDigest
 from taskdepth.data.rows import load_and_count
-from taskdepth.errors import DataError
+from taskdepth.errors import DataError, ResultsError
 from taskdepth.files import write_json
 from taskdepth.pipelines.bases import Bases
 from taskdepth.pipelines.comparing import Found, compare_all
@@ -27,6 +29,7 @@ from taskdepth.pipelines.probing import probe_rows
 from taskdepth.pipelines.selecting import select_blocks
 from taskdepth.pipelines.sources import open_source
 from taskdepth.pipelines.streaming import through_memory
+from taskdepth.pipelines.study_log import StudyLog
 from taskdepth.pipelines.weighing import weight_rows
 from taskdepth.report.page import write_page
 from taskdepth.report.study import read_study
@@ -61,6 +64,11 @@ class ProbeResult:
     objective: float | None
     findings: Findings | None
 
+    def to_json(self) -> dict[str, Any]:
+        """For `output=json`."""
+        found = {} if self.findings is None else {"findings": asdict(self.findings)}
+        return {"run_dir": str(self.run_dir), "objective": self.objective, **found}
+
 
 def run(config: ProbeConfig) -> ProbeResult:
     """Run `config.stages` in their order and leave tables, selection and report in the run folder.
@@ -69,7 +77,7 @@ def run(config: ProbeConfig) -> ProbeResult:
         TaskdepthError: settings, data, models or earlier results cannot be used.
     """
     start_s = time.perf_counter()
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = terminal.set_up(config.output)
     source = open_source(config.data, config.seed)
     specs = select_tasks(source.specs(), config.tasks)
     counts: RowCounts = {}
@@ -88,6 +96,9 @@ def run(config: ProbeConfig) -> ProbeResult:
     directory = RunDirectory(Path(config.paths.run_dir), config, FINDINGS, reopen=reopen)
     _tell_left_out(directory, counts, source.skipped(), console)
     stages = [stage for stage in STAGES if stage in config.stages]
+    if "extract" not in stages and {"probe", "compare"} & set(stages) and study.missing():
+        raise ResultsError("there are prompts without activations: run the extract stage first")
+    log = StudyLog(config, directory.path, study, _read(specs, examples))
     if isinstance(store, MemoryStore):
         if "extract" in stages:
             passed = through_memory(config, specs, study, examples, bases, store, directory.path)
@@ -96,7 +107,8 @@ def run(config: ProbeConfig) -> ProbeResult:
                 _keep(config, passed.found, directory)
         stages = [stage for stage in stages if stage not in ("extract", "probe", "compare")]
     if "extract" in stages:
-        n_rows = study.extract()
+        with log.extraction():
+            n_rows = study.extract()
         bases.release()
         console.print(
             f"extracted {n_rows} prompts × {study.n_blocks + 1} depths"
@@ -124,9 +136,34 @@ def run(config: ProbeConfig) -> ProbeResult:
             )
             for line in notes:
                 console.print(f"paper figures: {line}")
-        findings = _report(config, directory, console, pictures)
-    console.print(f"done in {time.perf_counter() - start_s:.0f} s: {directory.path}")
-    return ProbeResult(directory.path, _objective(directory), findings)
+        findings = _report(config, directory, log, pictures)
+    result = ProbeResult(directory.path, _objective(directory), findings)
+    _tell(config, result, time.perf_counter() - start_s, console)
+    return result
+
+
+def finished(config: ProbeConfig) -> ProbeResult | None:
+    """What an earlier run with these settings came to; None where there is none that is complete."""
+    run_dir = Path(config.paths.run_dir)
+    if not RunDirectory.is_finished(run_dir, config, FINDINGS):
+        return None
+    return ProbeResult(run_dir, _objective(run_dir), None)
+
+
+def _tell(config: ProbeConfig, result: ProbeResult, seconds: float, console: Console) -> None:
+    """What was found, where things are, and what to do with them."""
+    if result.findings is not None:
+        terminal.say_sentences(console, result.findings.lines)
+    folder = terminal.shown(result.run_dir)
+    found: dict[str, object] = {"run": folder}
+    for name in ("report.html", TABLE, SELECTION):
+        if (result.run_dir / name).is_file():
+            found[name.partition(".")[0]] = f"{folder}/{name}"
+    if tracking.is_tracking(config.logger):
+        found["W&B"] = tracking.where(config.logger, result.run_dir)
+    if "selection" in found:
+        found["next"] = f"python train.py adapter=lora adapter.blocks_from={found['selection']} …"
+    terminal.say_results(console, f"done in {terminal.duration(seconds)}", found)
 
 
 def _store(config: ProbeConfig) -> ActivationStore | MemoryStore:
@@ -146,6 +183,18 @@ def _examples(config: ProbeConfig, source: Source, counts: RowCounts) -> Any:
         return rows
 
     return examples
+
+
+def _read(specs: Sequence[TaskSpec], examples: Any) -> dict[str, dict[str, dict[str, Any]]]:
+    """Task → split → how many rows take part, and the digest of their content."""
+    return {
+        spec.name: {
+            str(split): {"rows": len(rows), "digest": RowDigest(rows).hex}
+            for split in Split
+            for rows in [examples(spec, split)]
+        }
+        for spec in specs
+    }
 
 
 def _tell_left_out(
@@ -230,7 +279,7 @@ def _select(
 
 
 def _report(
-    config: ProbeConfig, directory: RunDirectory, console: Console, more: Mapping[str, Path]
+    config: ProbeConfig, directory: RunDirectory, log: StudyLog, more: Mapping[str, Path]
 ) -> Findings:
     """Findings, figures, page and log; the pictures in `more` are logged too."""
     study = read_study(directory.path, config.name)
@@ -239,26 +288,16 @@ def _report(
     pictures = save_all(table, study.regions, study.selection, directory / "figures")
     pictures |= save_depth_maps(directory / DEPTH_MAPS, directory / "figures")
     reasons = directory.read(UNDEFINED) if (directory / UNDEFINED).exists() else {}
-    with tracking.tracked(
-        config.logger, directory.path, job_type="probe", name=config.name, config=asdict(config)
-    ) as wandb_run:
-        if wandb_run is not None:
-            tracking.log_layers(wandb_run, table)
-            tracking.log_pictures(wandb_run, {**pictures, **more})
-            files = [directory / name for name in (TABLE, DEPTH_MAPS, SELECTION, "report.html")]
-            tracking.log_artifact(
-                wandb_run, "findings", "findings", files, {"lines": list(findings.lines)}
-            )
-        tracking.say_where(wandb_run, console)
+    log.measured(table)
+    names = (TABLE, DEPTH_MAPS, SELECTION, UNDEFINED, "report.html")
+    files = [path for name in names if (path := directory / name).is_file()]
+    log.found(table, findings, {**pictures, **more}, files, _objective(directory))
     found = directory.read(REGIONS) if (directory / REGIONS).exists() else None
     directory.finish({"lines": findings.lines, "undefined": reasons, "regions": found})
-    for line in findings.lines:
-        console.print(f"  • {line}")
-    console.print(f"report: {directory / 'report.html'}")
     return findings
 
 
-def _objective(directory: RunDirectory) -> float | None:
+def _objective(directory: RunDirectory | Path) -> float | None:
     path = directory / TABLE
     if not path.exists():
         return None
