@@ -16,7 +16,12 @@ from taskdepth.results.gain import gain_grid
 from taskdepth.results.table import LayerTable
 from taskdepth.results.tracking import Part
 
-STAGE_OF_KIND = {"probe": "probe", "similarity": "compare", "geometry": "describe"}
+STAGE_OF_KIND = {
+    "probe": "probe",
+    "similarity": "compare",
+    "geometry": "describe",
+    "weights": "weigh",
+}
 
 
 class StudyLog:
