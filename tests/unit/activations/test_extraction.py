@@ -9,7 +9,6 @@ import transformers
 from peft import LoraConfig
 from torch import Tensor, nn
 
-from conftest import tiny_llama
 from taskdepth import layers
 from taskdepth.activations import extraction
 from taskdepth.activations.capture import each_depth
@@ -17,6 +16,7 @@ from taskdepth.activations.extraction import Adapted, extract, extract_each, ext
 from taskdepth.activations.pooling import Pooling
 from taskdepth.models import adapters
 from taskdepth.models.packing import can_pack
+from tiny import tiny_llama
 
 POOLINGS = [Pooling.LAST_TOKEN, Pooling.MEAN]
 LENGTHS = (3, 11, 1, 7, 20, 2, 2)

@@ -3,9 +3,9 @@ from __future__ import annotations
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from conftest import tiny_llama
 from taskdepth.activations.plan import Cost, bytes_on_disk, forward_flops, measured_rate, table
 from taskdepth.activations.pooling import Pooling
+from tiny import tiny_llama
 
 
 def test_flops_are_those_that_torch_counts() -> None:

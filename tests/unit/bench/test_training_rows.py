@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from conftest import tiny_llama
 from taskdepth.bench import controls, prefix
 from taskdepth.bench.model import in_turn
 from taskdepth.data.tokenise import PromptFormat, Tokeniser
 from taskdepth.errors import DataError, ModelError
 from taskdepth.tasks.demo import DemoSource
 from taskdepth.types import Split
+from tiny import tiny_llama
 
 
 def test_cached_states_give_the_losses_of_the_same_placement(tiny_folder: Path) -> None:

@@ -17,7 +17,6 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from peft import LoraConfig
 from torch import Tensor
 
-from conftest import tiny_llama
 from small_fit import SPECS, Tasks, data
 from taskdepth import config, layers
 from taskdepth.data.batches import Batching
@@ -30,6 +29,7 @@ from taskdepth.models.packing import packed
 from taskdepth.models.prefix_cache import PrefixCache, has_room_on_disk, n_bytes, reusable_blocks
 from taskdepth.models.tuner import InstructionTuner, Schedule
 from taskdepth.pipelines import fitting
+from tiny import tiny_llama
 
 FIRST = 2
 LORA = {"task_type": "CAUSAL_LM", "r": 4, "target_modules": "all-linear"}

@@ -15,7 +15,6 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping
 from peft import LoraConfig, PeftModel
 from torch import Tensor
 
-from conftest import tiny_llama
 from taskdepth import config as configs
 from taskdepth.data.batches import Batching
 from taskdepth.data.mixture import Mixture
@@ -28,6 +27,7 @@ from taskdepth.pipelines.fitting import FitReport, fit
 from taskdepth.seeds import stable_seed
 from taskdepth.tasks.spec import Kind, TaskSpec
 from taskdepth.types import Example, Split
+from tiny import tiny_llama
 
 N_ROWS = {"one": 5, "two": 12, "three": 9, "four": 2}
 SPECS = {name: TaskSpec(name, "c", Kind.CLASSIFICATION, ("no", "yes")) for name in N_ROWS}

@@ -5,13 +5,13 @@ import pytest
 import torch
 from peft import LoraConfig
 
-from conftest import tiny_llama
 from taskdepth.activations.extraction import extract
 from taskdepth.activations.pooling import Pooling
 from taskdepth.models import adapters
 from taskdepth.results.table import LayerTable, Row
 from taskdepth.selection import detect_regions, layer_signals
 from taskdepth.similarity import debiased_cka
+from tiny import tiny_llama
 
 N_BLOCKS, N_TASKS, N_PROMPTS = 8, 5, 24
 
