@@ -32,8 +32,10 @@ import pytest
 import torch
 import transformers
 
+from study_files import make_study
 from taskdepth import config
 from taskdepth.models.loading import LanguageModel, build
+from taskdepth.report.study import Study
 
 config.register()
 torch.set_num_threads(1)  # small matrices: a second thread costs more than it brings
@@ -75,3 +77,16 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.lm.save_pretrained(folder)
     model.tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def study() -> Study:
+    """A study of five tasks in three clusters (not in cluster order) and eight layers, for the report."""
+    clusters = {
+        "rte": "nli",
+        "sst2": "sentiment",
+        "cb": "nli",
+        "imdb": "sentiment",
+        "aeslc": "sums",
+    }
+    return make_study(clusters, 8, of_tasks=True)

@@ -165,9 +165,9 @@ class TrainerConfig:
     not drown short ones), or every `task`; `self_paced` and `coba` weigh the tasks anew every
     `balance_every_n_steps`. `batch_tokens` is a budget that takes the place of `batch_size_examples`.
     `packing` puts a batch's examples side by side without padding, where the model's attention allows it.
-    `prefix_cache` keeps what enters the lowest block that learns, up to `prefix_cache_bytes` in memory and on
-    disk beyond: `auto` where rows are seen more than once. `options` are passed to `lightning.Trainer` as
-    they are."""
+    `prefix_cache` keeps what enters the lowest block that learns: `auto` where rows are seen more than once and
+    `prefix_cache_bytes` of memory are enough, `true` in a file if they are not. `options` are passed to
+    `lightning.Trainer` as they are."""
 
     max_epochs: int | None = 3
     max_steps: int = -1
@@ -374,7 +374,6 @@ class SimilarityConfig:
     geometry: list[str] = field(default_factory=lambda: list(GEOMETRY))
     depth_maps: str = "mean"
     foils: int = 0
-
     poolings: list[str] = field(default_factory=lambda: ["last_token", "mean"])
     splits: list[str] = field(default_factory=lambda: ["test"])
     n_bootstrap: int = 200

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import subprocess
 import sys
 import tempfile
@@ -138,7 +139,8 @@ class _AtOnce:
         for learner in self._learners:
             learner.n_steps += 1
         self._together.learn(self._learners)
-        return self._learners[0].loss
+        loss = self._learners[0].loss
+        return math.nan if loss is None else loss
 
 
 class _Rows(list["LMBatch"]):
@@ -212,4 +214,5 @@ def _train(folder: Path, data: Path | None, tasks: list[str], n_steps: int, root
         command += ["data=folder", f"data.path={data}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise ModelError(f"control models failed: {done.stderr.strip().splitlines()[-1]}")
+        last = (done.stderr.strip().splitlines() or ["no word"])[-1]
+        raise ModelError(f"control models failed: {last}")

@@ -68,7 +68,7 @@ class Learner:
     prefix: PrefixCache | None = None
     step: int = 0
     epoch: int = 0
-    loss: float = math.nan
+    loss: float | None = None
     is_stopped: bool = False
     validation: dict[str, float] = field(default_factory=dict)
     validated_at_step: int = -1

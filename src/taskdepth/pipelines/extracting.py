@@ -214,20 +214,21 @@ class Study:
 
         Time is that of the first base model's rate; None when nothing is missing.
         """
-        by_model: dict[ModelRef, list[Unit]] = defaultdict(list)
+        # a control model that is a foil elsewhere is one model
+        by_model: dict[str, list[Unit]] = defaultdict(list)
         for unit in self.missing():
-            by_model[unit.model].append(unit)
+            by_model[unit.model.name].append(unit)
         if not by_model:
             return [], None
         first = self._bases.load(next(iter(by_model.values()))[0].base)
         prompts = [unit.prompts for unit in self.missing()]
         rate = measured_rate(first.model.lm, prompts, self._poolings, pack=first.can_pack)
         return [
-            self._cost(ref, units, self._bases.load(units[0].base).model.lm, rate)
-            for ref, units in sorted(by_model.items(), key=lambda item: item[1][0].base)
+            self._cost(name, units, self._bases.load(units[0].base).model.lm, rate)
+            for name, units in sorted(by_model.items(), key=lambda item: item[1][0].base)
         ], rate
 
-    def _cost(self, ref: ModelRef, units: Sequence[Unit], lm: Any, rate: float) -> Cost:
+    def _cost(self, name: str, units: Sequence[Unit], lm: Any, rate: float) -> Cost:
         lengths = [len(prompt) for unit in units for prompt in unit.prompts]
         flops = forward_flops(lm, lengths)
         kept = bytes_on_disk(
@@ -237,7 +238,7 @@ class Study:
             len(self._poolings),
             getattr(torch, self._config.extraction.store_dtype),
         )
-        return Cost(ref.name, len(lengths), sum(lengths), flops, flops / rate, kept)
+        return Cost(name, len(lengths), sum(lengths), flops, flops / rate, kept)
 
     def _extract(
         self, loaded: Loaded, units: Sequence[Unit], advance: Callable[[int], object]

@@ -22,7 +22,7 @@ from taskdepth.files import write_json
 from taskdepth.pipelines.bases import Bases
 from taskdepth.pipelines.comparing import Found, compare_all
 from taskdepth.pipelines.extracting import Study, roster
-from taskdepth.pipelines.paper import draw_paper_figures
+from taskdepth.pipelines.paper import check_paper_figures, draw_paper_figures
 from taskdepth.pipelines.probing import probe_rows
 from taskdepth.pipelines.selecting import select_blocks
 from taskdepth.pipelines.sources import open_source
@@ -33,11 +33,10 @@ from taskdepth.report.study import read_study
 from taskdepth.results import tracking
 from taskdepth.results.depth_map_figure import save_depth_maps
 from taskdepth.results.figures import save_all
-from taskdepth.results.findings import Findings, summarise
+from taskdepth.results.findings import Findings
 from taskdepth.results.table import LayerTable, Row
 from taskdepth.results.undefined import Undefined, digest
 from taskdepth.run_directory import RunDirectory
-from taskdepth.selection.placement import LayerSelection
 from taskdepth.tasks.spec import Source, TaskSpec, select_tasks
 from taskdepth.types import Example, Role, Split
 
@@ -79,6 +78,8 @@ def run(config: ProbeConfig) -> ProbeResult:
     bases = Bases(config)
     store = _store(config)
     study = Study(config, specs, roster(config, specs), examples, bases, store)
+    if config.report.paper_figures.enabled:
+        check_paper_figures(config, specs, study)
     if config.extraction.plan:
         costs, rate = study.plan()
         console.print(table(costs, rate, config.paths.activations))
@@ -232,17 +233,12 @@ def _report(
     config: ProbeConfig, directory: RunDirectory, console: Console, more: Mapping[str, Path]
 ) -> Findings:
     """Findings, figures, page and log; the pictures in `more` are logged too."""
-    table = LayerTable.read(directory / TABLE)
-    selection = (
-        LayerSelection.read(directory / SELECTION) if (directory / SELECTION).exists() else None
-    )
-    regions = None if selection is None else selection.regions
-    findings = summarise(table, regions, selection)
-    pictures = save_all(table, regions, selection, directory / "figures")
+    study = read_study(directory.path, config.name)
+    table, findings = study.table, study.findings
+    write_page(directory / "report.html", [study], config.report.title)
+    pictures = save_all(table, study.regions, study.selection, directory / "figures")
     pictures |= save_depth_maps(directory / DEPTH_MAPS, directory / "figures")
     reasons = directory.read(UNDEFINED) if (directory / UNDEFINED).exists() else {}
-    study = read_study(directory.path, config.name)
-    write_page(directory / "report.html", [study], config.report.title)
     with tracking.tracked(
         config.logger, directory.path, job_type="probe", name=config.name, config=asdict(config)
     ) as wandb_run:
