@@ -136,7 +136,10 @@ def train_at_once(
             yield learner.spec, failure
         for learner in [learner for learner in learners if learner.is_done]:
             learners.remove(learner)
-            yield learner.spec, together.finish(learner, trainee)
+            try:
+                yield learner.spec, together.finish(learner, trainee)
+            except TaskdepthError as error:
+                yield learner.spec, error
 
 
 class Together:
@@ -153,6 +156,7 @@ class Together:
         """
         start_s = time.perf_counter()
         config, data = self._config, trainee.data(spec)
+        data.val_dataloader()  # rows that cannot be read fail before anything is learnt
         wrapped = trainee.wear(spec, data)
         try:
             weights = joint.read(wrapped)
@@ -227,12 +231,12 @@ class Together:
         """An optimizer step, if the batch completes one; validation, if it completes an epoch."""
         learner, settings = turn.learner, self._config.trainer
         if turn.number % settings.accumulate_batches == 0 or turn.is_last:
-            if settings.gradient_clip_norm:
-                norm = torch.nn.utils.clip_grad_norm_(
-                    joint.parameters(learner.weights), settings.gradient_clip_norm
-                )
-                if not norm.isfinite():
-                    raise _diverged(learner)
+            # weights that are no numbers would reach the rows of the others: 0 times NaN is NaN
+            norm = torch.nn.utils.clip_grad_norm_(
+                joint.parameters(learner.weights), settings.gradient_clip_norm or math.inf
+            )
+            if not norm.isfinite():
+                raise _diverged(learner)
             learner.optimizer.step()
             learner.optimizer.zero_grad()
             learner.scheduler.step()
