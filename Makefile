@@ -39,7 +39,7 @@ placement-demo: $(READY) ## after make demo: does it matter where its adapter go
 	@$(BIN)/python -m taskdepth.results placement outputs/train/demo-placement
 
 test: $(READY) ## the fast tests: minutes
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-all: $(READY) ## the slow tests too
 	@$(BIN)/python -m pytest -m 'slow or not slow'
