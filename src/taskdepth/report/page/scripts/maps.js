@@ -37,7 +37,7 @@ function drawDepthMaps(section) {
       build();
       draw();
     };
-    controls.replaceChildren(
+    setControls(controls,
       menu("Measure", distinct((map) => map.title, () => true), state.measure, change("measure"), true),
       menu("Models", pairs, state.pair, change("pair"), true),
       menu("Task", tasks, state.task, change("task"), true),

@@ -39,7 +39,7 @@ function drawHeatmap(section) {
     if (!labels.includes(state.minus) || state.minus === state.shown) state.minus = "";
     const models = labels.map((label) => [label, label]);
     const many = labels.length > 1;
-    controls.replaceChildren(
+    setControls(controls,
       menu("Quantity", offered, state.quantity, change("quantity"), true),
       menu("Model", many ? [["", "all, side by side"], ...models] : models, state.shown, change("shown"), true),
       ...(many ? [menu("Minus", [["", "nothing"], ...models.filter(([label]) => label !== state.shown)], state.minus, change("minus"), true)] : []),
