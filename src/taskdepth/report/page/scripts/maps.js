@@ -13,8 +13,8 @@ function drawDepthMaps(section) {
     map.numbers ??= unpack(map.values);
     const depths = (count) => Array.from({length: count}, (_, depth) => depth);
     const value = (i, j) => map.numbers[i * map.columns + j];
-    const scale = colourScale(...colourRange([...map.numbers]));
-    bar.replaceChildren(scaleBar(scale, map.title, [quantile([...map.numbers], 0), 1]));
+    const scale = scaleFor(map.numbers);
+    bar.replaceChildren(scaleBar(scale, map.title, [quantile(map.numbers, 0), quantile(map.numbers, 1)]));
     holder.replaceChildren();
     about.textContent = `${map.task}, n = ${map.n.toLocaleString("en")}. Rows: depths of the ${map.y}; columns: depths of the ${map.x}.`;
     const describe = (i, j) => [
@@ -66,7 +66,7 @@ function drawTaskMaps(section) {
     const map = current(), size = map.tasks.length;
     return numbers.get(map)[(state.at * size + i) * size + j];
   };
-  const scaleOf = (map) => colourScale(...colourRange([...numbers.get(map)]));
+  const scaleOf = (map) => scaleFor(numbers.get(map));
   const tell = () => {
     layer = current().depths[state.at];
     told.textContent = layer === 0 ? "depth 0, the embeddings" : `layer ${layer}`;
@@ -80,7 +80,7 @@ function drawTaskMaps(section) {
     slider.value = state.at;
     tell();
     const scale = scaleOf(map), names = map.tasks.map((task) => contents.tasks[task].name);
-    bar.replaceChildren(scaleBar(scale, map.title, [quantile([...numbers.get(map)], 0), 1]));
+    bar.replaceChildren(scaleBar(scale, map.title, [quantile(numbers.get(map), 0), quantile(numbers.get(map), 1)]));
     holder.replaceChildren();
     const describe = (i, j) => [
       `${names[i]} and ${names[j]}`, `clusters ${contents.tasks[map.tasks[i]].cluster} and ${contents.tasks[map.tasks[j]].cluster}`,

@@ -78,7 +78,7 @@ function drawTasks(holder, bar, width, shown, other, {order, filter, cluster, st
   }
   const all = shown.flatMap((grid) => every.flatMap((task) => layersOf(grid).map((layer) => number(grid, task, layer))));
   const ends = [quantile(all, 0), quantile(all, 1)];
-  const scale = other ? colourScale(...ends, true) : colourScale(...(stretched ? ends : colourRange(all)));
+  const scale = other ? colourScale(...ends, true) : stretched ? colourScale(...ends) : scaleFor(all);
   const words = other ? `${shown[0].title}, minus that of: ${other.label}` : shown[0].title;
   bar.append(scaleBar(scale, words, ends));
   const sheets = shown.map((grid) => taskSheet(grid, other, kept, layersOf(grid), number, shown.length > 1));
