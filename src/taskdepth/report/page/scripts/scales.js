@@ -30,7 +30,7 @@ function colourScale(low, high, difference = false) {
  * where they have both signs, without a colour at 0.
  */
 function scaleFor(numbers) {
-  const low = quantile(numbers, 0), high = quantile(numbers, 1);
+  const [low, high] = extent(numbers);
   if (low >= -0.2 && high <= 1.1) return colourScale(0, 1);
   return low >= -1.2 && high <= 1.1 ? colourScale(-1, 1, true) : colourScale(Math.min(0, low), high);
 }

@@ -77,7 +77,7 @@ function drawTasks(holder, bar, width, shown, other, {order, filter, cluster, st
     return said;
   }
   const all = shown.flatMap((grid) => every.flatMap((task) => layersOf(grid).map((layer) => number(grid, task, layer))));
-  const ends = [quantile(all, 0), quantile(all, 1)];
+  const ends = extent(all);
   const scale = other ? colourScale(...ends, true) : stretched ? colourScale(...ends) : scaleFor(all);
   const words = other ? `${shown[0].title}, minus that of: ${other.label}` : shown[0].title;
   bar.append(scaleBar(scale, words, ends));
