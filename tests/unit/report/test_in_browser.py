@@ -148,6 +148,13 @@ def test_orders_and_clusters(page: Browser, study: Study) -> None:
     assert page.run(LABELS) == [row.task for row in ranked]
 
 
+def test_a_menu_keeps_the_focus_when_it_is_used(page: Browser) -> None:
+    page.run("document.querySelectorAll('#heatmap select')[3].focus()")
+    choose(page, "heatmap", "Order", "by name")
+    focused = "document.activeElement.closest('label').firstChild.data"
+    assert page.run(focused) == "Order"
+
+
 def test_arrow_keys_read_out_the_cell(page: Browser, study: Study) -> None:
     choose(page, "heatmap", "Model", "experimental model")
     page.run("document.querySelector('#heatmap svg[role=img]').focus()")

@@ -175,7 +175,7 @@ function caption(name, said) {
 function rangeOf(numbers) {
   const defined = numbers.filter((number) => !Number.isNaN(number));
   if (!defined.length) return [0, 1];
-  const low = Math.min(...defined), high = Math.max(...defined);
+  const [low, high] = extent(defined);
   if (low >= 0 && high <= 1) return [0, 1];
   if (low >= -1 && high <= 1) return [Math.floor(low * 10) / 10, Math.max(0, Math.ceil(high * 10) / 10)];
   const spare = (high - low || 1) * 0.04;
