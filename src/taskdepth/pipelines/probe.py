@@ -77,7 +77,7 @@ def run(config: ProbeConfig) -> ProbeResult:
     study = Study(config, specs, roster(config, specs), examples)
     if config.extraction.plan:
         costs, rate = study.plan()
-        console.print(table(costs, rate, config.paths.activations))
+        console.print(table(costs, rate, config.paths.activations), soft_wrap=False)
         return ProbeResult(Path(config.paths.run_dir), None, None)
     reopen = set(config.stages) != set(STAGES)
     directory = RunDirectory(Path(config.paths.run_dir), config, FINDINGS, reopen=reopen)
