@@ -90,7 +90,7 @@ def run(config: ProbeConfig) -> ProbeResult:
         check_paper_figures(config, specs, study)
     if config.extraction.plan:
         costs, rate = study.plan()
-        console.print(table(costs, rate, config.paths.activations))
+        console.print(table(costs, rate, config.paths.activations), soft_wrap=False)
         return ProbeResult(Path(config.paths.run_dir), None, None)
     reopen = set(config.stages) != set(STAGES)
     directory = RunDirectory(Path(config.paths.run_dir), config, FINDINGS, reopen=reopen)

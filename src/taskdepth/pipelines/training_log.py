@@ -66,8 +66,8 @@ def _log_lineage(run: Any, config: TrainConfig, metrics: Mapping[str, Any], fold
         for task, about in tasks.items()
         if about.get("rows_digest")
     }
-    if not read:  # plain text has no tasks
-        read = {"plain_text": {"train": dict(metrics.get("training_data", {}))}}
+    if config.role == Role.PRETRAINED:  # plain text has no tasks
+        read = {"plain_text": {"train": dict(metrics["training_data"])}}
     about = {"source": config.data.name, "path": config.data.path, "seed": config.seed}
     lineage.use(run, lineage.data_artifact(config.data.name, read, about))
     if config.model.path is not None and metrics["model"] is not None:
