@@ -12,7 +12,7 @@ export GOMP_SPINCOUNT ?= 20000
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo placement-demo test test-all lint fmt type clean
+.PHONY: help setup demo placement-demo test test-all lint fmt type bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -54,6 +54,10 @@ fmt: $(READY) ## mend style
 
 type: $(READY) ## types
 	@$(BIN)/mypy
+
+bench: $(READY) ## time extraction, probing, similarity and tuning beside the usual ways: long
+	@$(PIP) -e '.[bench]'
+	@for name in extraction probing similarity training; do $(BIN)/python -m taskdepth.bench $$name; done
 
 clean: ## remove the environment and caches, never outputs/
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache dist
