@@ -381,7 +381,9 @@ def test_control_models_go_on_after_a_kill(
         )
 
 
-@pytest.mark.parametrize("step", [3, 6, 11, 14])
+@pytest.mark.parametrize(
+    "step", [3, 14, *(pytest.param(step, marks=pytest.mark.slow) for step in (6, 11))]
+)
 def test_tuning_resumes_from_its_last_checkpoint_to_the_same_weights(
     place: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:

@@ -201,6 +201,7 @@ def work_of_a_rank(rank: int, folder: Path) -> None:
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_ranks_come_to_what_one_does(tmp_path: Path) -> None:
     places = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
     places.append(str(Path(taskdepth.__file__).parents[1]))
