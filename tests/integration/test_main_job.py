@@ -381,24 +381,30 @@ def test_control_models_go_on_after_a_kill(
         )
 
 
+SLOW_KILLS = [(6,), (11,), (14,), (5, 5, 5), (14, 7)]
+
+
 @pytest.mark.parametrize(
-    "step", [3, 14, *(pytest.param(step, marks=pytest.mark.slow) for step in (6, 11))]
+    "kills",
+    [(3,), (9, 6), *(pytest.param(kills, marks=pytest.mark.slow) for kills in SLOW_KILLS)],
 )
 def test_tuning_resumes_from_its_last_checkpoint_to_the_same_weights(
-    place: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, step: int
+    place: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, kills: tuple[int, ...]
 ) -> None:
-    """76 rows, batches of 8, 2 epochs: 20 steps, a checkpoint every 2."""
+    """76 rows, batches of 8, 2 epochs: 20 steps, a checkpoint every 2; each go is killed at a step."""
     from taskdepth.models.tuner import InstructionTuner
 
     options = ["adapter=lora", "callbacks=default", "callbacks.checkpoint.every_n_train_steps=2"]
-    whole, cut = f"whole{step}", f"cut{step}"
+    named = "-".join(map(str, kills))
+    whole, cut = f"whole{named}", f"cut{named}"
     tune(place, whole, tiny_folder, *options)
-    with monkeypatch.context() as patch:
-        kill_at(patch, InstructionTuner, "training_step", step)
-        with pytest.raises(Killed):
-            tune(place, cut, tiny_folder, *options)
     folder = place / "outputs" / "train"
-    assert (folder / cut / "checkpoints" / "last.ckpt").exists()
+    for step in kills:
+        with monkeypatch.context() as patch:
+            kill_at(patch, InstructionTuner, "training_step", step)
+            with pytest.raises(Killed):
+                tune(place, cut, tiny_folder, *options)
+        assert (folder / cut / "checkpoints" / "last.ckpt").exists()
     assert tune(place, cut, tiny_folder, *options).metrics["steps"] == 20
     name = "adapter/adapter_model.safetensors"
     assert (folder / cut / name).read_bytes() == (folder / whole / name).read_bytes()
