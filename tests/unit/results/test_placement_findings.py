@@ -71,7 +71,7 @@ def test_no_winner_among_equals_though_all_beat_the_reference():
     found = summary({"all": 0.0, "first": 0.3, "last": 0.3}, noise=0.1)
     assert found.winner is None
     assert found.verdict.startswith("No winner")
-    assert "Better than all for certain: " in found.verdict
+    assert "Better than all by its 95 % interval: " in found.verdict
     assert (
         "within what other tasks and seeds might give (test loss, 16 tasks, 3 seeds)"
         in found.verdict
@@ -82,12 +82,12 @@ def test_nothing_is_claimed_of_noise():
     rng_gains = {"all": 0.0, "first": 0.0, "last": 0.0}
     found = summary(rng_gains, noise=0.2)
     assert found.winner is None
-    assert "for certain" not in found.verdict
+    assert "interval" not in found.verdict
 
 
 def test_who_is_worse_is_said():
     found = summary({"all": 0.3, "first": 0.31, "last": 0.0}, noise=0.05)
-    assert "Worse than all for certain: last." in found.verdict
+    assert "Worse than all by its 95 % interval: last." in found.verdict
 
 
 def test_policies_with_the_same_blocks_are_no_rivals():
