@@ -260,13 +260,15 @@ class Study:
     def _cost(self, name: str, units: Sequence[Unit], lm: Any, rate: float) -> Cost:
         lengths = [len(prompt) for unit in units for prompt in unit.prompts]
         flops = forward_flops(lm, lengths)
-        kept = bytes_on_disk(
-            len(lengths),
-            self.n_blocks + 1,
-            lm.config.hidden_size,
-            len(self._poolings),
-            getattr(torch, self._config.extraction.store_dtype),
-        )
+        kept = 0
+        if isinstance(self._store, ActivationStore):
+            kept = bytes_on_disk(
+                len(lengths),
+                self.n_blocks + 1,
+                lm.config.hidden_size,
+                len(self._poolings),
+                getattr(torch, self._config.extraction.store_dtype),
+            )
         return Cost(name, len(lengths), sum(lengths), flops, flops / rate, kept)
 
     def _extract(

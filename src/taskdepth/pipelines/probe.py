@@ -25,6 +25,7 @@ from taskdepth.pipelines.bases import Bases
 from taskdepth.pipelines.comparing import Found, compare_all
 from taskdepth.pipelines.extracting import Study, roster
 from taskdepth.pipelines.paper import check_paper_figures, draw_paper_figures
+from taskdepth.pipelines.planning import ACROSS_TASKS
 from taskdepth.pipelines.probing import probe_rows
 from taskdepth.pipelines.selecting import select_blocks
 from taskdepth.pipelines.sources import open_source
@@ -90,7 +91,7 @@ def run(config: ProbeConfig) -> ProbeResult:
         check_paper_figures(config, specs, study)
     if config.extraction.plan:
         costs, rate = study.plan()
-        console.print(table(costs, rate, config.paths.activations), soft_wrap=False)
+        console.print(table(costs, rate, _what_is_kept(config)), soft_wrap=False)
         return ProbeResult(Path(config.paths.run_dir), None, None)
     reopen = set(config.stages) != set(STAGES)
     directory = RunDirectory(Path(config.paths.run_dir), config, FINDINGS, reopen=reopen)
@@ -164,6 +165,18 @@ def _tell(config: ProbeConfig, result: ProbeResult, seconds: float, console: Con
     if "selection" in found:
         found["next"] = f"python train.py adapter=lora adapter.blocks_from={found['selection']} …"
     terminal.say_results(console, f"done in {terminal.duration(seconds)}", found)
+
+
+def _what_is_kept(config: ProbeConfig) -> str:
+    if config.extraction.keep == "disk":
+        return f"kept in {config.paths.activations}"
+    across = [target for target in config.probe.targets if target in ACROSS_TASKS]
+    if not across or "probe" not in config.stages:
+        return "nothing is kept"
+    return (
+        f"nothing is kept; up to {config.extraction.sample_rows} rows of each task and split are read "
+        f"once more for {' and '.join(across)}"
+    )
 
 
 def _store(config: ProbeConfig) -> ActivationStore | MemoryStore:

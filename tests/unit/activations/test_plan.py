@@ -27,7 +27,7 @@ def test_the_rate_is_positive_whatever_is_pooled() -> None:
 
 def test_the_plan_adds_up() -> None:
     costs = [Cost("a", 2, 30, 3e12, 4.0, 5_000_000), Cost("b", 1, 10, 1e12, 200.0, 1_000_000)]
-    found = table(costs, 1e9, "here")
+    found = table(costs, 1e9, "kept here")
     cells = list(zip(*(list(column.cells) for column in found.columns), strict=True))
     assert cells[-1] == ("all", "3", "40", "4.0", "3 min", "6.0 MB")
     assert bytes_on_disk(2, 31, 576, 2, torch.float16) == 2 * 31 * 576 * 2 * 2
