@@ -23,7 +23,9 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from taskdepth import config
+from taskdepth.credentials import masked
 from taskdepth.errors import ConfigError, TaskdepthError, nearest
+from taskdepth.trust import hydra_checked
 
 
 def train() -> None:
@@ -78,7 +80,7 @@ def _main(name: str, run: Callable[[DictConfig], float | None]) -> None:
 
     decorated = hydra.main(version_base="1.3", config_path=str(config.conf_dir()), config_name=name)
     try:
-        with _hydra_raises():
+        with _hydra_raises(), hydra_checked():
             decorated(task)()
     except (TaskdepthError, HydraException, OmegaConfBaseException) as error:
         if show_everything:
@@ -101,7 +103,7 @@ def _hydra_raises() -> Iterator[None]:
 
 
 def _fail(error: Exception) -> NoReturn:
-    print(f"error: {one_line(error)}", file=sys.stderr)
+    print(f"error: {masked(one_line(error))}", file=sys.stderr)
     sys.exit(1)
 
 

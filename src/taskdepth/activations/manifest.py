@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from taskdepth.activations.pooling import Pooling
+from taskdepth.activations.precision import DTYPES
 from taskdepth.activations.shard import ShardRecord, record_of
 from taskdepth.files import write_json
 
@@ -41,6 +42,9 @@ class Manifest:
         """
         try:
             content = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
+        try:
             if (version := content["format"]) != FORMAT_VERSION:
                 raise ValueError(f"format {version}, this version reads {FORMAT_VERSION}")
             manifest = cls(
@@ -54,9 +58,34 @@ class Manifest:
             )
         except KeyError as error:
             raise ValueError(f"no entry {error}") from None
-        except TypeError as error:
+        except (TypeError, AttributeError) as error:
             raise ValueError(str(error)) from None
-        rows = [row for shard in manifest.shards for row in shard.rows]
-        if rows != list(range(len(manifest.example_ids))):
-            raise ValueError("its shards do not hold its rows")
+        _check(manifest, content)
         return manifest
+
+
+def _check(manifest: Manifest, content: dict[str, Any]) -> None:
+    """Raises:
+    ValueError: an entry is of the wrong kind, or the shards do not hold the rows one after the other.
+    """
+    lists = ("poolings", "depths", "example_ids", "shards")
+    if not all(isinstance(content[name], list) for name in lists):
+        raise ValueError("a list is none")
+    depths = manifest.depths
+    if any(type(depth) is not int or depth < 0 for depth in depths) or len(set(depths)) < len(
+        depths
+    ):
+        raise ValueError(f"depths {depths}")
+    if type(manifest.d_model) is not int or manifest.d_model < 1 or manifest.dtype not in DTYPES:
+        raise ValueError(f"states of {manifest.d_model} values as {manifest.dtype}")
+    if not all(isinstance(example_id, str) for example_id in manifest.example_ids):
+        raise ValueError("an example_id is no text")
+    stop = 0
+    for record in manifest.shards:  # not row by row: a damaged record may speak of 10^18
+        if record.start != stop or record.stop <= stop or record.number < 0:
+            raise ValueError("its shards do not hold its rows")
+        stop = record.stop
+    if stop != len(manifest.example_ids):
+        raise ValueError("its shards do not hold its rows")
+    if len({record.number for record in manifest.shards}) < len(manifest.shards):
+        raise ValueError("two of its shards are the same")

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-from hydra.utils import get_class
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
 from torch import nn
 
@@ -28,6 +27,7 @@ from taskdepth.models.pace import Pace
 from taskdepth.models.packing import packed
 from taskdepth.models.prefix_cache import PrefixCache, has_room, n_bytes, reusable_blocks
 from taskdepth.models.tuner import InstructionTuner, OptimizerFactory, Schedule
+from taskdepth.trust import locate
 
 # devices, tips and "max_steps reached": our own output says what matters
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -206,15 +206,14 @@ def optimizer_of(config: TrainConfig) -> OptimizerFactory:
     """What makes the optimizer of the parameters it is called with.
 
     Raises:
-        ConfigError: there is no such optimizer.
+        ConfigError: there is no such optimizer, or it may not be named in a config.
     """
     settings = config.optimizer
-    try:
-        build = get_class(settings._target_)
-    except (ImportError, ValueError) as error:
-        raise ConfigError(f"optimizer._target_={settings._target_} cannot be found") from error
     return functools.partial(
-        build, lr=settings.lr, weight_decay=settings.weight_decay, **settings.options
+        locate(settings._target_),
+        lr=settings.lr,
+        weight_decay=settings.weight_decay,
+        **settings.options,
     )
 
 

@@ -194,7 +194,10 @@ REGIONS_KINDS: dict[str, Kind] = {
     "n_layers": INTEGER,
     "n_regions": INTEGER,
     "found": ("true or false", lambda value: isinstance(value, bool)),
-    "p_value": ("a number", lambda value: type(value) in (int, float)),
+    "p_value": (
+        "a number from 0 to 1",
+        lambda value: type(value) in (int, float) and 0 <= value <= 1,
+    ),
     "boundaries": INTEGERS,
     "intervals": (
         "a list of pairs of whole numbers",
@@ -208,12 +211,19 @@ REGIONS_KINDS: dict[str, Kind] = {
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, yaml.SafeLoader)):
+            # a few lines of them can stand for more than fits into memory
+            raise ResultsError(f"{path} refers to itself by *: write the values out")
+        content = yaml.safe_load(text)
     except FileNotFoundError:
         raise ResultsError(f"no layer selection at {path}: run probe.py first") from None
     except OSError as error:
         raise ResultsError(f"{path} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or no such date
+    except RecursionError:
+        raise ResultsError(f"{path} is nested too deeply") from None
+    # ValueError: not UTF-8, or no such date; the others are yaml's own at odd keys and tags
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark else ""
         raise ResultsError(f"{path} is not valid YAML{where}") from None
@@ -227,7 +237,7 @@ def _check(content: dict[str, Any], kinds: dict[str, Kind], path: Path, prefix: 
     problems = [f"{prefix}{name} is missing" for name in kinds if name not in content]
     problems += [f"{prefix}{name} is unknown" for name in content if name not in kinds]
     problems += [
-        f"{prefix}{name} must be {words}, not {content[name]!r}"
+        f"{prefix}{name} must be {words}, not {repr(content[name])[:80]}"
         for name, (words, fits) in kinds.items()
         if name in content and not fits(content[name])
     ]
