@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError  # nosec B403 (the error alone)
 from typing import Any
 
 import lightning
@@ -19,7 +20,7 @@ from torch import nn
 from taskdepth import layers
 from taskdepth.config import TrainConfig
 from taskdepth.data.module import PlainTextDataModule, TaskDataModule
-from taskdepth.errors import ConfigError, DataError
+from taskdepth.errors import ConfigError, DataError, ModelError
 from taskdepth.models import adalora
 from taskdepth.models.balance import Balance, CoBa, SelfPaced
 from taskdepth.models.half_tuning import HalfTuning
@@ -66,7 +67,11 @@ def fit(
     logger: Any = False,
     ckpt_path: Path | None = None,
 ) -> FitReport:
-    """Tune `lm` in place, from `ckpt_path` on if given, and validate it at the end."""
+    """Tune `lm` in place, from `ckpt_path` on if given, and validate it at the end.
+
+    Raises:
+        ModelError: the checkpoint would have to be unpickled.
+    """
     start_s = time.perf_counter()
     shows = any(isinstance(callback, ProgressBar) for callback in callbacks)
     prefix = prefix_cache(lm, data, config, quiet=not shows)
@@ -88,7 +93,14 @@ def fit(
         warnings.filterwarnings("ignore", message="The dirpath has changed")
         # validation while tuning is shorter than an epoch of logging
         warnings.filterwarnings("ignore", message="The number of training batches")
-        trainer.fit(tuner, datamodule=data, ckpt_path=ckpt_path, weights_only=ckpt_path is not None)
+        try:
+            trainer.fit(
+                tuner, datamodule=data, ckpt_path=ckpt_path, weights_only=ckpt_path is not None
+            )
+        except UnpicklingError as error:
+            raise ModelError(
+                f"{ckpt_path} holds more than weights and counters, which could run code: not read"
+            ) from error
         loss = trainer.callback_metrics.get("train/loss")  # before validation forgets it
         if can_validate and tuner.validated_at_step != trainer.global_step:
             trainer.validate(tuner, datamodule=data, verbose=False)

@@ -8,7 +8,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
 
 from taskdepth.activations.shard import ShardRecord
 from taskdepth.errors import DataError, ModelError
@@ -167,7 +166,7 @@ def test_controls_lie_in_their_folder(tmp_path: Path, named: object) -> None:
     if named == "/out":
         named = str(out)
     (run / "controls.json").write_text(json.dumps({"controls": {"t": {"adapter": named}}}))
-    with pytest.raises(ModelError, match="points outside its folder|names no adapter"):
+    with pytest.raises(ModelError, match=r"points outside its folder|names no adapter"):
         refer_controls(str(run), ["t"])
 
 
@@ -191,10 +190,3 @@ def test_a_file_of_rows_cannot_make_such_a_task(tmp_path: Path) -> None:
     (tmp_path / "...jsonl").write_text("{}\n")  # its stem is ..
     with pytest.raises(DataError):
         FolderSource(tmp_path).specs()
-
-
-def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
-    torch.save({"state_dict": Bomb(tmp_path / "hacked")}, tmp_path / "evil.ckpt")
-    with pytest.raises(pickle.UnpicklingError):
-        torch.load(tmp_path / "evil.ckpt", weights_only=True)
-    assert not (tmp_path / "hacked").exists()
