@@ -377,8 +377,9 @@ def feed(name: str, reader: Reader, data: bytes, folder: Path, outcome: Outcome)
     try:
         reader.read(path)
     except TaskdepthError as error:
-        outcome.refused[name] += 1
-        if "\n" in str(error).strip():
+        if len(str(error).splitlines()) == 1:
+            outcome.refused[name] += 1
+        else:
             outcome.faults.append(Fault(name, data, f"not one line: {error}"))
     except Exception:  # noqa: BLE001 (whatever it is, it is what we look for)
         outcome.faults.append(Fault(name, data, traceback.format_exc(limit=-4)))

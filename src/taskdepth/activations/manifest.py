@@ -76,7 +76,11 @@ def _check(manifest: Manifest, content: dict[str, Any]) -> None:
         depths
     ):
         raise ValueError(f"depths {depths}")
-    if type(manifest.d_model) is not int or manifest.d_model < 1 or manifest.dtype not in DTYPES:
+    if (
+        type(manifest.d_model) is not int
+        or manifest.d_model < 1
+        or manifest.dtype not in list(DTYPES)
+    ):
         raise ValueError(f"states of {manifest.d_model} values as {manifest.dtype}")
     if not all(isinstance(example_id, str) for example_id in manifest.example_ids):
         raise ValueError("an example_id is no text")

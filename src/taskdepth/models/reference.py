@@ -55,7 +55,7 @@ def refer_controls(path: str, tasks: list[str]) -> dict[str, ModelRef]:
     refs = {}
     for task in tasks:
         named = trained[task].get("adapter") if isinstance(trained[task], dict) else None
-        if not isinstance(named, str) or "\0" in named:
+        if not isinstance(named, str) or not named.isprintable():
             raise ModelError(f"{index} names no adapter for {task!r}")
         adapter = (folder / named).resolve()  # symlinks, too
         if not adapter.is_relative_to(folder):

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float
 
-from taskdepth.errors import ResultsError
+from taskdepth.errors import ResultsError, first_line
 from taskdepth.files import replacing
 from taskdepth.results.table import UNREADABLE
 
@@ -125,7 +125,9 @@ class DepthMaps:
                 f"no depth maps at {path}: run probe.py with similarity.depth_maps=mean"
             ) from None
         except UNREADABLE as error:
-            raise ResultsError(f"{path} is not a readable Parquet file: {error}") from None
+            raise ResultsError(
+                f"{path} is not a readable Parquet file: {first_line(error)}"
+            ) from None
         return cls(maps)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from taskdepth.errors import ResultsError
+from taskdepth.errors import ResultsError, first_line
 from taskdepth.files import replacing
 
 if TYPE_CHECKING:
@@ -163,7 +163,9 @@ class LayerTable:
         except FileNotFoundError:
             raise ResultsError(f"no layer table at {path}: run probe.py first") from None
         except UNREADABLE as error:
-            raise ResultsError(f"{path} is not a readable Parquet file: {error}") from None
+            raise ResultsError(
+                f"{path} is not a readable Parquet file: {first_line(error)}"
+            ) from None
         _check_rows(rows, path)
         return cls(rows)
 

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from taskdepth.errors import ResultsError
+from taskdepth.errors import ResultsError, first_line
 from taskdepth.files import replacing
 
 SCHEMA_VERSION = "1"
@@ -77,7 +77,9 @@ class TaskMaps:
                 f"no task × task maps at {path}: run probe.py report=paper_figures first"
             ) from None
         except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
-            raise ResultsError(f"{path} is not a readable safetensors file: {error}") from None
+            raise ResultsError(
+                f"{path} is not a readable safetensors file: {first_line(error)}"
+            ) from None
         version = metadata.get("taskdepth.task_maps.schema", "none")
         if version != SCHEMA_VERSION:
             raise ResultsError(

@@ -235,7 +235,10 @@ def _load(path: Path) -> dict[str, Any]:
 def _check(content: dict[str, Any], kinds: dict[str, Kind], path: Path, prefix: str = "") -> None:
     """Raise ResultsError unless `content` has exactly the fields of `kinds`, each of its kind."""
     problems = [f"{prefix}{name} is missing" for name in kinds if name not in content]
-    problems += [f"{prefix}{name} is unknown" for name in content if name not in kinds]
+    unknown = [name for name in content if name not in kinds]
+    problems += [
+        f"{prefix}{name if str(name).isprintable() else repr(name)} is unknown" for name in unknown
+    ]
     problems += [
         f"{prefix}{name} must be {words}, not {repr(content[name])[:80]}"
         for name, (words, fits) in kinds.items()

@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from taskdepth.errors import DataError
+from taskdepth.errors import DataError, first_line
 
 _CHUNK_CHARACTERS = 1 << 16
 _PARQUET_BATCH_ROWS = 1024
@@ -208,11 +208,6 @@ READERS: Mapping[str, Callable[[Path], Iterator[RawRow]]] = {
     ".parquet": parquet_rows,
     ".csv": csv_rows,
 }
-
-
-def first_line(error: Exception) -> str:
-    """What a library says, in one line."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _utf8(file: Path, newline: str | None = None) -> Any:
