@@ -87,7 +87,7 @@ def read_manifest(path: Path) -> None:
         raise TaskdepthError(str(error)) from None
     covered = 0
     for record in found.shards:
-        check(record.start == covered < record.stop, record)
+        check(record.start == covered <= record.stop, record)
         check(Path(record.name).name == record.name and ".." not in record.name, record.name)
         covered = record.stop
     check(covered == len(found.example_ids), found)

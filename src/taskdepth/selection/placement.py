@@ -212,9 +212,13 @@ REGIONS_KINDS: dict[str, Kind] = {
 def _load(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, yaml.SafeLoader)):
-            # a few lines of them can stand for more than fits into memory
-            raise ResultsError(f"{path} refers to itself by *: write the values out")
+        for token in yaml.scan(text, yaml.SafeLoader):
+            # a few lines of aliases can stand for more than fits into memory
+            if isinstance(token, yaml.AliasToken):
+                line = token.start_mark.line + 1
+                raise ResultsError(
+                    f"{path} is not valid YAML at line {line}: write out what * means"
+                )
         content = yaml.safe_load(text)
     except FileNotFoundError:
         raise ResultsError(f"no layer selection at {path}: run probe.py first") from None
