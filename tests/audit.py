@@ -19,7 +19,11 @@ def main() -> int:
     if found.returncode and any(sign in said for sign in UNREACHABLE):
         print("pip-audit: left out, the vulnerability service is out of reach")
         return 0
-    print(said.strip())
+    n_unknown = said.count("could not be audited")
+    if n_unknown:
+        print(f"pip-audit: {n_unknown} packages are unknown to the service in reach: not audited")
+    if found.returncode or not n_unknown:
+        print(said.strip())
     return found.returncode
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError  # nosec B403 (the error alone)
+from pickle import UnpicklingError  # nosec B403
 from typing import Any
 
 import lightning
