@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from taskdepth import ranks
 from taskdepth.models.adalora import penalty
 from taskdepth.models.balance import Balance, token_weights
 from taskdepth.models.ranking import AnswerScores, score_answers
@@ -91,9 +92,9 @@ class InstructionTuner(lightning.LightningModule):
         n_tasks = len(task_names)
         self.task_weights: Float[Tensor, " n_tasks"]
         self.register_buffer("task_weights", torch.ones(n_tasks), persistent=False)
-        self.recent = TaskScores(n_tasks, ("loss", "accuracy"))
-        self.trained = TaskScores(n_tasks, ("loss", "accuracy"))
-        self.validated = TaskScores(n_tasks, VALIDATED)
+        self.recent = TaskScores(n_tasks, ("loss", "accuracy"), over_ranks=True)
+        self.trained = TaskScores(n_tasks, ("loss", "accuracy"), over_ranks=True)
+        self.validated = TaskScores(n_tasks, VALIDATED, over_ranks=True)
         # what the optimizer holds, whether it rests at the moment or not
         self._learnt: set[str] = set()
         self.validation: dict[str, dict[str, float]] = {}  # task → score → value, of the last one
@@ -125,12 +126,17 @@ class InstructionTuner(lightning.LightningModule):
         with nullcontext() if self._prefix is None else self._prefix.reused(self.lm, batch):
             targets = score_targets(self.lm, batch)
         weights = token_weights(
-            self._balance, targets.n_tokens, batch.task_index, self.task_weights
+            self._balance, targets.n_tokens, batch.task_index, self.task_weights, ranks.total
         )
-        loss = (targets.loss * weights[targets.example]).sum() * batch.share
+        # the gradients of the ranks are averaged, not added up
+        loss = (targets.loss * weights[targets.example]).sum() * batch.share * ranks.n_ranks()
         self._keep(targets, batch)
         self.log(
-            "train/loss", loss.detach() / batch.share, prog_bar=True, batch_size=batch.n_examples
+            "train/loss",
+            loss.detach() / batch.share,
+            prog_bar=True,
+            batch_size=batch.n_examples,
+            sync_dist=ranks.is_joined(),
         )
         return loss + penalty(self.lm)
 
@@ -144,12 +150,15 @@ class InstructionTuner(lightning.LightningModule):
             scores["accuracy"].update(batch.task_index, n_right, n_tokens)
 
     def validation_step(self, scoring: ScoringBatch, batch_idx: int) -> None:
+        if scoring.spare:
+            return
         keep_answers(self.validated, score_answers(self.lm, scoring), scoring.task_index)
 
     def on_validation_epoch_end(self) -> None:
         for name in self.validated.names:
             value = self.validated[name].overall()
-            self.log(f"val/{name}", value, prog_bar=name != "exact_match")
+            on_all = ranks.is_joined()  # they have the same value, and Lightning wants to hear it
+            self.log(f"val/{name}", value, prog_bar=name != "exact_match", sync_dist=on_all)
 
     def on_validation_end(self) -> None:
         self.validation = self.validated.by_task(self.task_names)
@@ -168,6 +177,8 @@ class InstructionTuner(lightning.LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if not ranks.is_first():
+            return  # it holds the sums over all ranks
         for name, sums in checkpoint.get("trained", {}).items():
             tasks = torch.arange(len(self.task_names))
             self.trained[name].update(tasks, sums[0], sums[1])
