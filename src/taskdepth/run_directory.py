@@ -7,17 +7,20 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import OmegaConf
 
 from taskdepth import config as schemas
+from taskdepth import lock
 from taskdepth.errors import ResultsError
-from taskdepth.files import write_json, write_text
+from taskdepth.files import remove_partials, write_json, write_text
 
 RECORDED_PACKAGES = (
     *("taskdepth", "torch", "lightning", "transformers", "tokenizers", "peft"),
@@ -28,8 +31,25 @@ RECORDED_PACKAGES = (
 FIRST_FILES = ("config.yaml", "provenance.json", "wandb")  # of a run that got no further
 
 
+@contextmanager
+def opened(
+    path: Path,
+    config: schemas.TrainConfig | schemas.ProbeConfig,
+    finished_by: str,
+    *,
+    reopen: bool = False,
+) -> Iterator[RunDirectory]:
+    """The run folder, which no other run writes to until the end; raises as `RunDirectory` does."""
+    if rank_zero_only.rank != 0:  # the first process holds it for all
+        yield RunDirectory(path, config, finished_by, reopen=reopen)
+        return
+    with lock.held(path):
+        remove_partials(path)
+        yield RunDirectory(path, config, finished_by, reopen=reopen)
+
+
 class RunDirectory:
-    """`config.yaml` and `provenance.json` come first, `finished_by` last: it marks a complete run.
+    """`provenance.json` and `config.yaml` come first, `finished_by` last: it marks a complete run.
 
     The same settings find the same folder and go on where they stopped. Other settings, or a complete
     run, are refused unless `overwrite` is set.
@@ -49,17 +69,29 @@ class RunDirectory:
         self.path = path
         self._finished_by = finished_by
         if config.overwrite and self._is_run():
-            shutil.rmtree(path)
+            self._clear()
         self._refuse(config, reopen)
         path.mkdir(parents=True, exist_ok=True)
+        write_json(path / "provenance.json", provenance(config))  # first: it tells whose folder it is
         write_text(path / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(config)))
-        write_json(path / "provenance.json", provenance(config))
+
+    def _content(self) -> list[Path]:
+        return [path for path in self.path.iterdir() if path.name != lock.NAME]
+
+    def _clear(self) -> None:
+        """Remove what marks a run as complete first, and as ours last: this may be interrupted."""
+        order = {self._finished_by: 0, "provenance.json": 2}
+        for path in sorted(self._content(), key=lambda path: order.get(path.name, 1)):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
     def _is_run(self) -> bool:
         return (self.path / "provenance.json").is_file()
 
     def _refuse(self, config: schemas.TrainConfig | schemas.ProbeConfig, reopen: bool) -> None:
-        if not self.path.exists() or not any(self.path.iterdir()):
+        if not self.path.exists() or not self._content():
             return
         if not self._is_run():
             raise ResultsError(
@@ -68,7 +100,7 @@ class RunDirectory:
         same = self.read("provenance.json")["config_fingerprint"] == schemas.fingerprint(
             asdict(config)
         )
-        if not same and any(path.name not in FIRST_FILES for path in self.path.iterdir()):
+        if not same and any(path.name not in FIRST_FILES for path in self._content()):
             raise ResultsError(
                 f"{self.path} holds a run with other settings: "
                 "name=<another> keeps it, overwrite=true removes it"

@@ -163,14 +163,14 @@ class InstructionTuner(lightning.LightningModule):
         trained = {f"lm.{name}" for name in learning | self._learnt}
         state = checkpoint["state_dict"]
         checkpoint["state_dict"] = {name: state[name] for name in state if name in trained}
-        checkpoint["trained"] = {
-            name: self.trained[name].sums().cpu() for name in self.trained.names
-        }
+        for key, scores in (("trained", self.trained), ("recent", self.recent)):
+            checkpoint[key] = {name: scores[name].sums().cpu() for name in scores.names}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        for name, sums in checkpoint.get("trained", {}).items():
-            tasks = torch.arange(len(self.task_names))
-            self.trained[name].update(tasks, sums[0], sums[1])
+        tasks = torch.arange(len(self.task_names))
+        for key, scores in (("trained", self.trained), ("recent", self.recent)):
+            for name, sums in checkpoint.get(key, {}).items():
+                scores[name].update(tasks, sums[0], sums[1])
 
 
 def keep_answers(validated: TaskScores, scores: AnswerScores, task: Int[Tensor, " n"]) -> None:

@@ -17,12 +17,13 @@ from hydra.utils import get_class
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
 from torch import nn
 
-from taskdepth import layers
+from taskdepth import layers, stopping
 from taskdepth.config import TrainConfig
 from taskdepth.data.module import PlainTextDataModule, TaskDataModule
 from taskdepth.errors import ConfigError, DataError
 from taskdepth.models import adalora
 from taskdepth.models.balance import Balance, CoBa, SelfPaced
+from taskdepth.models.checkpoints import StopBetweenSteps, WholeCheckpoints
 from taskdepth.models.half_tuning import HalfTuning
 from taskdepth.models.pace import Pace
 from taskdepth.models.packing import packed
@@ -81,7 +82,12 @@ def fit(
     can_validate = len(data.val_dataloader()) > 0
     between_steps = schedules(config, lm) + _pacing(config, len(task_names), can_validate)
     trainer = _trainer(config, callbacks, between_steps, logger, can_validate)
-    with prepared(lm, config, data.batching.packed), warnings.catch_warnings():
+    with (
+        stopping.between_steps() as request,
+        prepared(lm, config, data.batching.packed),
+        warnings.catch_warnings(),
+    ):
+        trainer.callbacks.append(StopBetweenSteps(request))  # type: ignore[attr-defined]
         # a resumed run finds its own checkpoints; that is the purpose
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
         # a named checkpoint may come from another run; nothing of its folder is wanted
@@ -228,6 +234,8 @@ def _trainer(
     settings = config.trainer
     # Lightning stops at whichever comes first; without steps the epochs count, without epochs the steps
     max_epochs = settings.max_epochs if settings.max_steps < 0 else -1
+    options = dict(settings.options)
+    plugins = [WholeCheckpoints(), *options.pop("plugins", ())]
     return lightning.Trainer(
         max_epochs=max_epochs,
         max_steps=settings.max_steps,
@@ -246,5 +254,6 @@ def _trainer(
         limit_val_batches=None if can_validate else 0,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # TrainBatches is its own sampler
-        **settings.options,
+        plugins=plugins,
+        **options,
     )

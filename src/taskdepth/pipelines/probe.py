@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -35,7 +36,7 @@ from taskdepth.results.figures import save_all
 from taskdepth.results.findings import Findings, summarise
 from taskdepth.results.table import LayerTable, Row
 from taskdepth.results.undefined import Undefined, digest
-from taskdepth.run_directory import RunDirectory
+from taskdepth.run_directory import RunDirectory, opened
 from taskdepth.selection.placement import LayerSelection
 from taskdepth.selection.policies import select
 from taskdepth.selection.regions import detect_regions
@@ -70,6 +71,11 @@ def run(config: ProbeConfig) -> ProbeResult:
     Raises:
         TaskdepthError: settings, data, models or earlier results cannot be used.
     """
+    with ExitStack() as held:
+        return _run(config, held)
+
+
+def _run(config: ProbeConfig, held: ExitStack) -> ProbeResult:
     start_s = time.perf_counter()
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     source = open_source(config.data, config.seed)
@@ -85,7 +91,9 @@ def run(config: ProbeConfig) -> ProbeResult:
         console.print(table(costs, rate, config.paths.activations))
         return ProbeResult(Path(config.paths.run_dir), None, None)
     reopen = set(config.stages) != set(STAGES)
-    directory = RunDirectory(Path(config.paths.run_dir), config, FINDINGS, reopen=reopen)
+    directory = held.enter_context(
+        opened(Path(config.paths.run_dir), config, FINDINGS, reopen=reopen)
+    )
     _tell_left_out(directory, counts, source.skipped(), console)
     stages = [stage for stage in STAGES if stage in config.stages]
     if isinstance(store, MemoryStore):
