@@ -72,7 +72,9 @@ class RunDirectory:
             self._clear()
         self._refuse(config, reopen)
         path.mkdir(parents=True, exist_ok=True)
-        write_json(path / "provenance.json", provenance(config))  # first: it tells whose folder it is
+        write_json(
+            path / "provenance.json", provenance(config)
+        )  # first: it tells whose folder it is
         write_text(path / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(config)))
 
     def _content(self) -> list[Path]:

@@ -33,6 +33,11 @@ class TrainingRows:
     dropped_rows: int  # the target alone does not fit
     inverted_rows: Mapping[str, int] = field(default_factory=dict)  # by task
 
+    def name_of(self, number: int) -> tuple[str, str]:
+        """The task and the example of a row."""
+        row = self.rows[number]
+        return row.task, row.example_id
+
     def counts(self) -> dict[str, int]:
         """For metrics.json."""
         lost = {

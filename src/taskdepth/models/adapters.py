@@ -153,7 +153,7 @@ def adapted_blocks(model: nn.Module) -> tuple[int, ...]:
 
 
 def save(model: PeftModel, folder: Path) -> None:
-    """The adapter alone, in PEFT's format, in the place of `folder`; loaded again, it computes bit for bit the same."""
+    """The adapter alone, in PEFT's format, as `folder`; loaded again, it computes bit for bit the same."""
     config = model.peft_config[starts.ADAPTER]
     pattern = getattr(config, "rank_pattern", None)
     if adalora.is_adalora(model):

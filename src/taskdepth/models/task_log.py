@@ -20,8 +20,8 @@ class TaskLog(Callback):
 
     The line goes to `path` as JSON: `step`, `split` (train, validation), `tasks` and `clusters`, each
     name → score → value. `train` is the mean since the last such line. The trainer's logger gets
-    `<split>_<score>/<task>` and `<split>_<score>/cluster/<cluster>`. A run that goes on from a checkpoint beside
-    the log drops the lines after it, which will be written again; any other begins with an empty log.
+    `<split>_<score>/<task>` and `<split>_<score>/cluster/<cluster>`. A run that goes on from a checkpoint
+    beside the log drops the lines after it, which will be written again; any other begins with an empty log.
     """
 
     def __init__(self, path: Path, clusters: Mapping[str, str]) -> None:

@@ -22,6 +22,7 @@ from taskdepth.config import TrainConfig
 from taskdepth.data.module import PlainTextDataModule, TaskDataModule
 from taskdepth.errors import ConfigError, DataError
 from taskdepth.models import adalora
+from taskdepth.models.bad_steps import BadStep, StepGuard
 from taskdepth.models.balance import Balance, CoBa, SelfPaced
 from taskdepth.models.checkpoints import StopBetweenSteps, WholeCheckpoints
 from taskdepth.models.half_tuning import HalfTuning
@@ -38,8 +39,8 @@ logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 class FitReport:
     """What one fit came to. `validation`: task → score → value, empty without validation rows.
 
-    `train_loss` is that of the last step, None when a resumed run had no step left. `trained`: task →
-    loss and token accuracy over the whole training. `reused_blocks` are those that ran once for each row.
+    `train_loss` is that of the last step, None without any. `trained`: task → loss and token accuracy over
+    the whole training. `reused_blocks` are those that ran once for each row. `skipped_steps` were no numbers.
     """
 
     steps: int
@@ -50,6 +51,7 @@ class FitReport:
     trainable_parameters: int
     seconds: float
     reused_blocks: int = 0
+    skipped_steps: tuple[BadStep, ...] = ()
 
     def mean(self, score: str) -> float | None:
         """The mean of a validation score over the tasks that have it."""
@@ -71,6 +73,7 @@ def fit(
     start_s = time.perf_counter()
     shows = any(isinstance(callback, ProgressBar) for callback in callbacks)
     prefix = prefix_cache(lm, data, config, quiet=not shows)
+    guard = StepGuard(config.trainer.on_bad_step, data.training.name_of)
     tuner = InstructionTuner(
         lm,
         task_names,
@@ -78,6 +81,7 @@ def fit(
         Schedule(n_steps(config, len(data.train_dataloader())), **vars(config.scheduler)),
         config.trainer.loss_balance,
         prefix,
+        guard,
     )
     can_validate = len(data.val_dataloader()) > 0
     between_steps = schedules(config, lm) + _pacing(config, len(task_names), can_validate)
@@ -95,18 +99,18 @@ def fit(
         # validation while tuning is shorter than an epoch of logging
         warnings.filterwarnings("ignore", message="The number of training batches")
         trainer.fit(tuner, datamodule=data, ckpt_path=ckpt_path, weights_only=ckpt_path is not None)
-        loss = trainer.callback_metrics.get("train/loss")  # before validation forgets it
         if can_validate and tuner.validated_at_step != trainer.global_step:
             trainer.validate(tuner, datamodule=data, verbose=False)
     return FitReport(
         steps=trainer.global_step,
         epochs=trainer.current_epoch,
-        train_loss=None if loss is None else float(loss),
+        train_loss=None if tuner.last_loss is None else float(tuner.last_loss),
         validation=tuner.validation,
         trained=tuner.trained.by_task(task_names),
         trainable_parameters=sum(p.numel() for p in lm.parameters() if p.requires_grad),
         seconds=time.perf_counter() - start_s,
         reused_blocks=prefix.first_block if prefix else 0,
+        skipped_steps=tuple(guard.skipped),
     )
 
 

@@ -100,9 +100,7 @@ def _run(config: TrainConfig, held: ExitStack) -> TrainResult:
             )
     if config.ckpt_path is not None and not Path(config.ckpt_path).is_file():
         raise ConfigError(f"ckpt_path={config.ckpt_path}: there is no such checkpoint")
-    directory = held.enter_context(
-        opened(Path(config.paths.run_dir), config, _finished_by(config))
-    )
+    directory = held.enter_context(opened(Path(config.paths.run_dir), config, _finished_by(config)))
     lightning.seed_everything(config.seed, verbose=False)
     model = _load(config, folder, source, specs)
     trained = _train(config, model, source, specs, unseen, selection, directory, console)
@@ -374,6 +372,7 @@ def _metrics(
         "trainable_parameters": report.trainable_parameters,
         "adapted_blocks": adapted or None,
         "reused_blocks": report.reused_blocks,
+        "skipped_steps": [asdict(step) for step in report.skipped_steps],
         "training_data": data.training.counts(),
         "tasks": _tasks(report, specs, data),
     }
