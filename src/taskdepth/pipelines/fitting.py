@@ -101,9 +101,11 @@ def fit(
         trainer.fit(tuner, datamodule=data, ckpt_path=ckpt_path, weights_only=ckpt_path is not None)
         if can_validate and tuner.validated_at_step != trainer.global_step:
             trainer.validate(tuner, datamodule=data, verbose=False)
+    # Lightning's own count is one less for a run that goes on from the very end of an epoch
+    epoch_steps = -(-len(data.train_dataloader()) // config.trainer.accumulate_batches)
     return FitReport(
         steps=trainer.global_step,
-        epochs=trainer.current_epoch,
+        epochs=trainer.global_step // epoch_steps,
         train_loss=None if tuner.last_loss is None else float(tuner.last_loss),
         validation=tuner.validation,
         trained=tuner.trained.by_task(task_names),

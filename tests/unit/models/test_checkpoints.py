@@ -32,6 +32,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return *fitted(folder), folder
 
 
+@pytest.mark.filterwarnings("ignore:The dirpath has changed")
 @pytest.mark.parametrize("step", [1, 11, 12, 13, 23, 24])
 def test_every_checkpoint_leads_to_the_same_end(whole: Any, tmp_path: Path, step: int) -> None:
     steps, expected, folder = whole
