@@ -41,3 +41,19 @@ def test_every_checkpoint_leads_to_the_same_end(whole: Any, tmp_path: Path, step
     assert found_steps == steps == 24
     for name, weights in expected.items():
         assert torch.equal(found[name], weights), name
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(tmp_path: Path) -> None:
+    assert newest(tmp_path) == (None, [])
+    for name in ("step-2.ckpt", LAST):
+        WholeCheckpoints().save_checkpoint({"weights": torch.arange(1000)}, tmp_path / name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [LAST, "step-2.ckpt"]
+    assert newest(tmp_path) == (tmp_path / LAST, [])
+    content = bytearray((tmp_path / LAST).read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / LAST).write_bytes(content)
+    found, problems = newest(tmp_path)
+    assert found == tmp_path / "step-2.ckpt"
+    assert problems == [damage(tmp_path / LAST)]
+    (tmp_path / "step-2.ckpt").write_bytes(content[:100])
+    assert newest(tmp_path)[0] is None
