@@ -1,4 +1,4 @@
-"""Ends the real commands at chosen points, starts them again, and compares what they leave with undisturbed runs.
+"""Ends the real commands at chosen points, starts them again, and compares what they leave with whole runs.
 
     python tests/faults/killing.py --faults 200 [--seed 0] [--only tune,probe]
 
