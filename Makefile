@@ -12,7 +12,7 @@ export GOMP_SPINCOUNT ?= 20000
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo placement-demo test test-all faults lint fmt type clean
+.PHONY: help setup demo placement-demo test test-all faults lint fmt type bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -39,7 +39,7 @@ placement-demo: $(READY) ## after make demo: does it matter where its adapter go
 	@$(BIN)/python -m taskdepth.results placement outputs/train/demo-placement
 
 test: $(READY) ## the fast tests: minutes
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-all: $(READY) ## the slow tests too
 	@$(BIN)/python -m pytest -m 'slow or not slow'
@@ -57,6 +57,10 @@ fmt: $(READY) ## mend style
 
 type: $(READY) ## types
 	@$(BIN)/mypy
+
+bench: $(READY) ## time extraction, probing, similarity and tuning beside the usual ways: long
+	@$(PIP) -e '.[bench]'
+	@for name in extraction probing similarity training; do $(BIN)/python -m taskdepth.bench $$name; done
 
 clean: ## remove the environment and caches, never outputs/
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache dist

@@ -1,4 +1,4 @@
-"""Offline, two threads, shapes checked; and the tiny models that every test shares."""
+"""Offline, one thread, shapes checked; and the fixtures that every test shares."""
 
 from __future__ import annotations
 
@@ -30,36 +30,15 @@ from pathlib import Path
 
 import pytest
 import torch
-import transformers
 
+from study_files import make_study
 from taskdepth import config
-from taskdepth.models.loading import LanguageModel, build
+from taskdepth.models.loading import LanguageModel
+from taskdepth.report.study import Study
+from tiny import tiny_llama
 
 config.register()
 torch.set_num_threads(1)  # small matrices: a second thread costs more than it brings
-
-TEXTS = [
-    "The film was good. The film was bad. A dog runs to the house, and a cat sleeps in the garden.",
-    "Is it true? yes no maybe Options: yes, no Answer: positive negative",
-]
-
-
-def tiny_llama(n_blocks: int = 4, seed: int = 0) -> LanguageModel:
-    """A random Llama with its own tokenizer: 32 wide, a window of 128 tokens."""
-    torch.manual_seed(seed)
-    architecture = transformers.LlamaConfig(
-        num_hidden_layers=n_blocks,
-        hidden_size=32,
-        intermediate_size=64,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=128,
-        tie_word_embeddings=True,
-        initializer_range=0.2,  # wide enough that depths and rows really differ
-    )
-    model = build(architecture, TEXTS, tokenizer_size=300)
-    model.lm.eval()
-    return model
 
 
 @pytest.fixture
@@ -75,3 +54,16 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.lm.save_pretrained(folder)
     model.tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def study() -> Study:
+    """A study of five tasks in three clusters (not in cluster order) and eight layers, for the report."""
+    clusters = {
+        "rte": "nli",
+        "sst2": "sentiment",
+        "cb": "nli",
+        "imdb": "sentiment",
+        "aeslc": "sums",
+    }
+    return make_study(clusters, 8, of_tasks=True)

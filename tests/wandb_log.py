@@ -19,22 +19,31 @@ BLOCK_BYTES = 32 * 1024
 FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 
 
-def records(folder: Path) -> list[Any]:
-    """Every record of the one offline run below `folder`, up to the one that ends it.
+def names(folder: Path) -> list[str]:
+    """The parts of their command that the runs below `folder` are about, `` for a run that is all of it."""
+    return sorted(path.stem.partition("-")[2].partition("-")[2] for path in _files(folder))
+
+
+def records(folder: Path, part: str = "") -> list[Any]:
+    """Every record of the one offline run below `folder` of that part, up to the one that ends it.
 
     W&B's service writes the end of the file a moment after `finish` has returned.
     """
     deadline_s = time.monotonic() + 20
     while time.monotonic() < deadline_s:
-        found = list(_records(folder))
+        found = list(_records(folder, part))
         if found and found[-1].WhichOneof("record_type") == "exit":
             return found
         time.sleep(0.05)
-    raise TimeoutError(f"the run in {folder} never ended")
+    raise TimeoutError(f"the run {part} in {folder} never ended")
 
 
-def _records(folder: Path) -> Iterator[Any]:
-    paths = [path for path in folder.rglob("*.wandb") if "latest-run" not in path.parts]
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*.wandb") if "latest-run" not in path.parts]
+
+
+def _records(folder: Path, part: str) -> Iterator[Any]:
+    paths = [p for p in _files(folder) if p.stem.partition("-")[2].partition("-")[2] == part]
     if not paths:
         return
     (path,) = paths
@@ -56,28 +65,63 @@ def _records(folder: Path) -> Iterator[Any]:
             yield record
 
 
-def history(folder: Path) -> list[dict[str, Any]]:
+def history(folder: Path, part: str = "") -> list[dict[str, Any]]:
     """What was logged, one dict per call of log."""
     return [
         {
             "/".join(item.nested_key) or item.key: json.loads(item.value_json)
             for item in r.history.item
         }
-        for r in records(folder)
+        for r in records(folder, part)
         if r.WhichOneof("record_type") == "history"
     ]
 
 
-def step_metrics(folder: Path) -> dict[str, str]:
-    """Glob of metrics → the metric on their x axis."""
-    found = [r.metric for r in records(folder) if r.WhichOneof("record_type") == "metric"]
-    return {metric.glob_name or metric.name: metric.step_metric for metric in found}
+def metrics(folder: Path, part: str = "") -> dict[str, Any]:
+    """Glob or name of each defined metric → its definition."""
+    found = [r.metric for r in records(folder, part) if r.WhichOneof("record_type") == "metric"]
+    return {metric.glob_name or metric.name: metric for metric in found}
 
 
-def artifacts(folder: Path) -> dict[str, set[str]]:
-    """Name of each artifact → the files in it."""
+def about(folder: Path, part: str = "") -> Any:
+    """The record that a run begins with: names, group, job type, tags, notes, config."""
+    return next(r.run for r in records(folder, part) if r.WhichOneof("record_type") == "run")
+
+
+def config(folder: Path, part: str = "") -> dict[str, Any]:
+    """The settings that a run was begun with."""
+    return {item.key: json.loads(item.value_json) for item in about(folder, part).config.update}
+
+
+def charts(folder: Path, part: str = "") -> dict[str, Any]:
+    """Key of each custom chart → its definition."""
     return {
-        r.artifact.name: {entry.path for entry in r.artifact.manifest.contents}
-        for r in records(folder)
-        if r.WhichOneof("record_type") == "artifact"
+        item.nested_key[-1]: json.loads(item.value_json)
+        for r in records(folder, part)
+        if r.WhichOneof("record_type") == "config"
+        for item in r.config.update
+        if list(item.nested_key[:2]) == ["_wandb", "visualize"]
     }
+
+
+def summary(folder: Path, part: str = "") -> dict[str, Any]:
+    """The last value of everything."""
+    found: dict[str, Any] = {}
+    for r in records(folder, part):
+        if r.WhichOneof("record_type") == "summary":
+            for item in r.summary.update:
+                found["/".join(item.nested_key) or item.key] = json.loads(item.value_json)
+    return found
+
+
+def artifacts(folder: Path, part: str = "", *, used: bool = False) -> dict[str, Any]:
+    """Name of each artifact that the run made, or that it `used` → its record."""
+    return {
+        r.artifact.name: r.artifact
+        for r in records(folder, part)
+        if r.WhichOneof("record_type") == "artifact" and r.artifact.use_after_commit == used
+    }
+
+
+def files_of(artifact: Any) -> set[str]:
+    return {entry.path for entry in artifact.manifest.contents}

@@ -7,13 +7,17 @@ HYDRA_FULL_ERROR=1 asks for everything. Anything else is a bug here and keeps it
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn, Protocol
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -21,8 +25,9 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
 
-from taskdepth import config, stopping
+from taskdepth import config, stopping, sweep
 from taskdepth.errors import ConfigError, TaskdepthError, nearest
 
 
@@ -33,7 +38,7 @@ def train() -> None:
         settings = config.resolve(cfg)
         from taskdepth.pipelines import train as pipeline  # after --help, which needs no torch
 
-        return pipeline.run(settings).objective
+        return _carry_out(pipeline, settings)
 
     _main("train", run)
 
@@ -45,7 +50,7 @@ def probe() -> None:
         settings = config.resolve(cfg)
         from taskdepth.pipelines import probe as pipeline
 
-        return pipeline.run(settings).objective
+        return _carry_out(pipeline, settings)
 
     _main("probe", run)
 
@@ -60,11 +65,79 @@ FOREIGN_WARNINGS = (
     ".*is_gradient_checkpointing. is deprecated.*",  # peft 0.21 on transformers 5
 )
 
+# All this is done here and not in _main: a worker of a launcher imports this module, and nothing else
+# of ours, before it composes the config of its job.
+for message in FOREIGN_WARNINGS:
+    warnings.filterwarnings("ignore", message=message)
+config.register()
+
+
+class _Result(Protocol):
+    @property
+    def run_dir(self) -> Path: ...
+
+    @property
+    def objective(self) -> float | None: ...
+
+    def to_json(self) -> dict[str, Any]: ...
+
+
+class _Pipeline(Protocol):
+    """A module of `taskdepth.pipelines`."""
+
+    def run(self, config: Any, /) -> _Result: ...
+
+    def finished(self, config: Any, /) -> _Result | None: ...
+
+
+def _carry_out(pipeline: Any, settings: Any) -> float | None:
+    """Run, print the result where a machine asked for it, and return the objective for a sweeper.
+
+    A job of a sweep that has been done before is not done again: a sweep that was stopped goes on.
+    """
+    steps: _Pipeline = pipeline
+    if HydraConfig.get().mode != RunMode.MULTIRUN:
+        result = steps.run(settings)
+    else:
+        result = _carry_out_job(steps, settings)
+    if settings.output == "json":
+        print(json.dumps(_without_nan(result.to_json()), ensure_ascii=False), flush=True)
+    return result.objective
+
+
+def _carry_out_job(steps: _Pipeline, settings: Any) -> _Result:
+    about = HydraConfig.get()
+    quiet = settings.output != "normal"
+    job = sweep.Job(int(about.job.num), tuple(about.overrides.task), quiet=quiet)
+    if not quiet:
+        head = f"\njob {job.number}: {' '.join(job.overrides)}"
+        Console(stderr=True, highlight=False).print(head, style="bold", markup=False)
+    try:
+        earlier = None if settings.overwrite else steps.finished(settings)
+        result = earlier or steps.run(settings)
+    except TaskdepthError as error:
+        sweep.note(sweep.current(), replace(job, error=one_line(error)))
+        raise
+    found = replace(
+        job,
+        run_dir=str(result.run_dir),
+        objective=result.objective,
+        found=earlier is not None,
+    )
+    sweep.note(sweep.current(), found)
+    return result
+
+
+def _without_nan(content: Any) -> Any:
+    """JSON has no NaN: what is undefined is null."""
+    if isinstance(content, dict):
+        return {key: _without_nan(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_without_nan(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
+
 
 def _main(name: str, run: Callable[[DictConfig], float | None]) -> None:
-    for message in FOREIGN_WARNINGS:
-        warnings.filterwarnings("ignore", message=message)
-    config.register()
     show_everything = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
     def task(cfg: DictConfig) -> float | None:
@@ -88,8 +161,11 @@ def _main(name: str, run: Callable[[DictConfig], float | None]) -> None:
 
     decorated = hydra.main(version_base="1.3", config_path=str(config.conf_dir()), config_name=name)
     try:
-        with _hydra_raises():
-            decorated(task)()
+        with _hydra_raises(), sweep.named() as name_of_sweep:
+            try:
+                decorated(task)()
+            finally:
+                sweep.tell(name_of_sweep, Console(stderr=True, highlight=False))
     except (TaskdepthError, HydraException, OmegaConfBaseException) as error:
         if show_everything:
             raise
@@ -139,6 +215,11 @@ def one_line(error: Exception) -> str:
         text,
         re.S,
     )
+    if options and options.group(1).startswith(("hydra/launcher/", "hydra/sweeper/")):
+        return (
+            f"Could not find '{options.group(1)}': the launchers joblib, submitit_local and submitit_slurm "
+            "and the sweeper optuna come with pip install -e '.[sweeps]'"
+        )
     if options:
         wanted = options.group(1).rsplit("/", 1)[-1]
         return f"Could not find '{options.group(1)}': {nearest(wanted, options.group(2).split())}"

@@ -20,8 +20,10 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from taskdepth.errors import ConfigError, nearest
+from taskdepth.help import groups
 
 STAGES = ("extract", "probe", "compare", "select", "report")
+OUTPUTS = ("normal", "quiet", "json")
 POOLINGS = ("last_token", "mean", "first_target")
 DTYPES = ("float32", "bfloat16", "float16")
 LOSS_BALANCES = ("token", "example", "task", "self_paced", "coba")
@@ -72,7 +74,7 @@ NEED_PATH = {
 NEED_TSNE = "pip install 'taskdepth[tsne]', or projection=pca"
 
 # what a run is called, where it lands and how it is shown does not change what it computes
-NOT_FINGERPRINTED = ("name", "paths", "overwrite", "logger", "hydra", "stages", "report")
+NOT_FINGERPRINTED = ("name", "paths", "overwrite", "output", "logger", "hydra", "stages", "report")
 
 
 @dataclass
@@ -166,10 +168,10 @@ class TrainerConfig:
     not drown short ones), or every `task`; `self_paced` and `coba` weigh the tasks anew every
     `balance_every_n_steps`. `batch_tokens` is a budget that takes the place of `batch_size_examples`.
     `packing` puts a batch's examples side by side without padding, where the model's attention allows it.
-    `prefix_cache` keeps what enters the lowest block that learns, up to `prefix_cache_bytes` in memory and on
-    disk beyond: `auto` where rows are seen more than once. A step whose loss or gradient is no number never
-    reaches the weights: `on_bad_step` says whether to `stop` or to `skip` it. `options` are passed to
-    `lightning.Trainer` as they are."""
+    `prefix_cache` keeps what enters the lowest block that learns: `auto` where rows are seen more than once and
+    `prefix_cache_bytes` of memory are enough, `true` in a file if they are not. A step whose loss or gradient
+    is no number never reaches the weights: `on_bad_step` says whether to `stop` or to `skip` it. `options`
+    are passed to `lightning.Trainer` as they are."""
 
     max_epochs: int | None = 3
     max_steps: int = -1
@@ -242,7 +244,9 @@ class EvaluationConfig:
 
 @dataclass
 class LoggerConfig:
-    """`mode`: `auto` goes online when the user is logged in to W&B, else offline."""
+    """`mode`: `auto` goes online when the user is logged in to W&B, else offline. Runs of one `group` are a
+    study: by default those of a sweep, or of one command. `id` names the run, or of a command with several
+    what their names begin with, and goes on with it."""
 
     enabled: bool = True
     mode: str = "auto"
@@ -251,6 +255,7 @@ class LoggerConfig:
     group: str | None = None
     tags: list[str] = field(default_factory=list)
     notes: str | None = None
+    id: str | None = None
 
 
 @dataclass
@@ -270,6 +275,7 @@ class TrainConfig:
     seed: int = 0
     tasks: Any = "all"
     overwrite: bool = False
+    output: str = "normal"
     ckpt_path: str | None = None
     model: ModelConfig = field(default_factory=ModelConfig)
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
@@ -377,7 +383,6 @@ class SimilarityConfig:
     geometry: list[str] = field(default_factory=lambda: list(GEOMETRY))
     depth_maps: str = "mean"
     foils: int = 0
-
     poolings: list[str] = field(default_factory=lambda: ["last_token", "mean"])
     splits: list[str] = field(default_factory=lambda: ["test"])
     n_bootstrap: int = 200
@@ -435,6 +440,7 @@ class ProbeConfig:
     tasks: Any = "all"
     stages: list[str] = field(default_factory=lambda: list(STAGES))
     overwrite: bool = False
+    output: str = "normal"
     models: ModelsConfig = field(default_factory=ModelsConfig)
     data: DataConfig = field(default_factory=DataConfig)
     extraction: ExtractionConfig = field(default_factory=ExtractionConfig)
@@ -487,6 +493,7 @@ def register() -> None:
     store.store(name="base_probe", node=ProbeConfig)
     OmegaConf.register_new_resolver("repo", lambda: str(root_dir()), replace=True)
     OmegaConf.register_new_resolver("fingerprint", _fingerprint_of_root, replace=True)
+    OmegaConf.register_new_resolver("groups", lambda name: groups(conf_dir(), name), replace=True)
 
 
 def resolve(cfg: DictConfig) -> Any:
@@ -508,6 +515,8 @@ def resolve(cfg: DictConfig) -> Any:
 def problems(config: TrainConfig | ProbeConfig) -> list[str]:
     """What is impossible or contradictory in `config`, one phrase each; empty when it is sound."""
     found = _data_problems(config.data) + _tasks_problems(config.tasks)
+    if config.output not in OUTPUTS:
+        found.append(_not_one_of("output", config.output, list(OUTPUTS)))
     if config.logger.mode not in ("auto", "online", "offline", "disabled"):
         found.append(
             _not_one_of(

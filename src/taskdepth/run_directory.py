@@ -28,7 +28,12 @@ RECORDED_PACKAGES = (
 )
 
 
-FIRST_FILES = ("config.yaml", "provenance.json", "wandb")  # of a run that got no further
+FIRST_FILES = (
+    "config.yaml",
+    "provenance.json",
+    "wandb",
+    "wandb.json",
+)  # of a run that got no further
 
 
 @contextmanager
@@ -40,7 +45,8 @@ def opened(
     reopen: bool = False,
 ) -> Iterator[RunDirectory]:
     """The run folder, which no other run writes to until the end; raises as `RunDirectory` does."""
-    if rank_zero_only.rank != 0:  # the first process holds it for all
+    is_first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # Lightning sets it
+    if not is_first:  # which holds it for all
         yield RunDirectory(path, config, finished_by, reopen=reopen)
         return
     with lock.held(path):
@@ -89,6 +95,18 @@ class RunDirectory:
             else:
                 path.unlink()
 
+    @staticmethod
+    def is_finished(
+        path: Path, config: schemas.TrainConfig | schemas.ProbeConfig, finished_by: str
+    ) -> bool:
+        """Whether `path` holds the results of exactly these settings."""
+        try:
+            about = json.loads((path / "provenance.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return False
+        same = about["config_fingerprint"] == schemas.fingerprint(asdict(config))
+        return same and (path / finished_by).is_file()
+
     def _is_run(self) -> bool:
         return (self.path / "provenance.json").is_file()
 
@@ -135,6 +153,21 @@ def provenance(config: schemas.TrainConfig | schemas.ProbeConfig) -> dict[str, A
         "platform": platform.platform(),
         "versions": {name: _version(name) for name in RECORDED_PACKAGES},
     }
+
+
+def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by their dotted names.
+
+    >>> flat({"seed": 1, "optimizer": {"lr": 0.1}})
+    {'seed': 1, 'optimizer.lr': 0.1}
+    """
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
 
 
 def _version(package: str) -> str | None:

@@ -68,6 +68,7 @@ NO_CONTROLS = "stages=[extract,probe]"
 MISTAKES = [
     ("train", ["model=tyni"], "did you mean tiny"),
     ("train", ["modle=tiny"], "modle"),
+    ("train", ["-m", "hydra/launcher=joblip"], "pip install -e '.[sweeps]'"),
     ("train", ["optimizer.lr=fast"], "could not be converted to Float"),
     ("train", ["trainer.max_stepz=3"], "max_stepz"),
     ("train", ["tasks=[demo_movie_sentimant]"], "did you mean demo_movie_sentiment"),
@@ -153,6 +154,100 @@ def test_a_sweep_with_several_devices_is_refused(
     assert "torchrun" in capfd.readouterr().err
 
 
+TWO_STEPS = [*FOLDER, "tasks=[sound]", "trainer.max_steps=1", "callbacks=none", "adapter=lora"]
+
+
+def call(command: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", [f"{command}.py", *arguments])
+    getattr(cli, command)()
+
+
+def test_json_is_one_object_and_quiet_is_nothing(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    call("train", [*TWO_STEPS, "name=first", "output=json"], monkeypatch)
+    out, err = capfd.readouterr()
+    (line,) = out.splitlines()
+    found = json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert Path(found["run_dir"]).name == "first"
+    assert found["objective"] == found["metrics"]["validation_loss"] > 0
+    assert err == ""
+    call("train", [*TWO_STEPS, "name=second", "output=quiet"], monkeypatch)
+    assert capfd.readouterr() == ("", "")
+    probing = [*PROBE, NO_CONTROLS, "tasks=[sound]", "name=third", "output=json"]
+    call("probe", [*probing, "probe.targets=[label]"], monkeypatch)
+    out, err = capfd.readouterr()
+    (line,) = out.splitlines()
+    found = json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert 0 <= found["objective"] <= 1
+    assert err == ""
+
+
+def test_the_end_says_where_things_are(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    call("train", [*TWO_STEPS, "name=first"], monkeypatch)
+    out, err = capfd.readouterr()
+    assert out == ""
+    for words in ("1 steps", "outputs/train/first/adapter", "probe.py models.experimental="):
+        assert words in err
+
+
+def objectives(err: str) -> list[str]:
+    return [line.split()[2] for line in err.partition("objective")[2].splitlines()[1:3]]
+
+
+def test_a_sweep_ends_in_a_table_and_does_nothing_twice(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    swept = ["-m", *TWO_STEPS, "optimizer.lr=0.001,0.1"]
+    call("train", swept, monkeypatch)
+    first = capfd.readouterr().err
+    runs = {p: p.stat().st_mtime_ns for p in place.glob("outputs/train/*/metrics.json")}
+    assert len(runs) == 2
+    assert first.count("done in") == 2
+    losses = [json.loads(p.read_text())["validation_loss"] for p in runs]
+    assert sorted(objectives(first)) == sorted(f"{loss:.4f}" for loss in losses)
+    call("train", swept, monkeypatch)
+    second = capfd.readouterr().err
+    assert objectives(second) == objectives(first)
+    assert second.count("(done before)") == 2
+    assert runs == {p: p.stat().st_mtime_ns for p in runs}
+
+
+def test_a_failing_job_is_told_in_the_table(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        call("train", ["-m", *TWO_STEPS, "adapter.blocks=[0],[9]"], monkeypatch)
+    err = capfd.readouterr().err
+    assert "blocks [9] do not exist" in " ".join(err.partition("objective")[2].split())
+
+
+def test_optuna_searches_blocks_ranks_and_adapters(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    space = ["adapter=choice(lora,dora)", "adapter.peft.r=choice(2,4)"]
+    space += ["adapter.blocks=choice([0,1],[2,3])"]
+    trials = ["experiment=sweep_autopeft", "hydra.sweeper.n_trials=2", *space]
+    steps = [word for word in TWO_STEPS if word != "adapter=lora"]
+    call("train", [*trials, *steps], monkeypatch)
+    err = capfd.readouterr().err
+    assert "2 jobs" in err
+    for path in place.glob("outputs/train/autopeft-*/metrics.json"):
+        assert json.loads(path.read_text())["adapted_blocks"] in ([0, 1], [2, 3])
+
+
+def test_a_worker_of_a_launcher_can_compose(tmp_path: Path) -> None:
+    """It imports the module of the function that it is sent, and nothing else of ours."""
+    code = (
+        "import taskdepth.cli; from omegaconf import OmegaConf; import sys; "
+        "assert OmegaConf.has_resolver('repo') and 'torch' not in sys.modules"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    subprocess.run([sys.executable, "-c", code], env=environment, timeout=60, check=True)
+
+
 @pytest.mark.parametrize("script", ["train.py", "probe.py"])
 def test_help_from_any_folder_without_torch(script: str, tmp_path: Path) -> None:
     """--help must not wait for torch: a torch that cannot be imported shows that it is not asked for."""
@@ -167,7 +262,7 @@ def test_help_from_any_folder_without_torch(script: str, tmp_path: Path) -> None
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    assert "Configuration groups" in result.stdout
+    assert "groups, with their options" in result.stdout
     assert list(tmp_path.iterdir()) == [tmp_path / "torch.py"]
 
 

@@ -19,8 +19,8 @@ from taskdepth.activations.pooling import Pooling
 from taskdepth.activations.store import ActivationStore
 from taskdepth.errors import ResultsError, TaskdepthError
 from taskdepth.pipelines import probe, train
+from taskdepth.results.layer_log import layer_series
 from taskdepth.results.table import LayerTable
-from taskdepth.results.tracking import layer_series
 from taskdepth.selection.placement import LayerSelection
 
 WORDS = ["film", "dog", "cat", "house", "garden", "true", "good", "bad"]
@@ -104,7 +104,7 @@ def test_a_training_run_leaves_what_others_can_use(
     assert metrics["adapted_blocks"] == [2, 3]
     assert math.isfinite(metrics["train_loss"])
     assert set(metrics["tasks"]) == set(TASKS)
-    about = {"cluster", "unseen", "drawn", "trained"}
+    about = {"cluster", "unseen", "drawn", "trained", "rows_digest"}
     assert set(metrics["tasks"]["tone"]) == about | {"loss", "exact_match", "rank_accuracy"}
     assert "rank_accuracy" not in metrics["tasks"]["echo"]
     assert metrics["training_data"]["rows"] == 20 + 20 + 36
@@ -210,18 +210,52 @@ def test_identical_states_are_alike_and_constant_ones_undefined(study: Path) -> 
     assert any("depth 0" in what and "zero variance" in why for what, why in undefined)
 
 
-def test_wandb_holds_what_the_table_holds(study: Path) -> None:
-    logged = {h["layer"]: h for h in wandb_log.history(study) if "layer" in h}
-    series = layer_series(LayerTable.read(study / "layers.parquet"))
-    assert set(logged) == set(series) == set(range(5))
-    for layer, values in series.items():
-        for key, value in values.items():
-            assert logged[layer][key] == value, (layer, key)
-    steps = wandb_log.step_metrics(study)
-    assert steps["probe/*"] == steps["similarity/*"] == "layer"
-    assert {"layers.parquet", "selection.yaml", "report.html"} <= wandb_log.artifacts(study)[
-        "findings"
-    ]
+def test_wandb_has_a_run_for_each_model_and_stage(study: Path) -> None:
+    stages = {
+        "probe": "probe",
+        "compare": "similarity",
+        "describe": "geometry",
+        "weigh": "weights",
+    }
+    roles = {stage: ["pretrained", "experimental"] for stage in ("probe", "compare")}
+    roles |= {"describe": ["pretrained", "experimental", "control"]}
+    roles |= {"weigh": ["experimental", "control"]}
+    measured = [f"{stage}-{role}" for stage in stages for role in roles[stage]]
+    assert set(wandb_log.names(study)) == {"extract", "findings", *measured}
+    table = LayerTable.read(study / "layers.parquet")
+    for part in measured:
+        stage, role = part.split("-")
+        run = wandb_log.about(study, part)
+        assert (run.job_type, run.run_group, run.display_name) == (stage, "found", f"found/{part}")
+        assert set(run.tags) == {stage, role}
+        assert wandb_log.config(study, part)["study"] == "found"
+        logged = {h["layer"]: h for h in wandb_log.history(study, part) if "layer" in h}
+        series = layer_series(table.where(kind=stages[stage], role=role))
+        assert set(logged) == set(series) <= set(range(5))
+        for layer, values in series.items():
+            assert {key: logged[layer][key] for key in values} == values
+
+
+def test_wandb_knows_what_was_made_from_what(study: Path, place: Path) -> None:
+    def versions(folder: Path, part: str, *, used: bool) -> dict[str, str]:
+        found = wandb_log.artifacts(folder, part, used=used)
+        return {name: record.digest for name, record in found.items() if record.type != "run_table"}
+
+    tuned = {
+        name: versions(place / "outputs" / "train" / name, "", used=False)[name]
+        for name in ("exp", "con")
+    }
+    read = versions(study, "extract", used=True)
+    assert read.keys() == {"data-folder", "exp", "con", "tiny0"}
+    assert {name: read[name] for name in tuned} == tuned, "the same version by its content"
+    made = versions(study, "extract", used=False)
+    assert made.keys() == {"activations-found"}
+    for part in ("probe-pretrained", "compare-experimental", "findings"):
+        assert versions(study, part, used=True) == made
+    assert versions(study, "findings", used=False).keys() == {"findings-found", "selection-found"}
+    findings = wandb_log.artifacts(study, "findings")["findings-found"]
+    files = {"layers.parquet", "selection.yaml", "report.html"}
+    assert files <= wandb_log.files_of(findings)
 
 
 def test_the_report_and_its_figures_are_there(study: Path) -> None:
@@ -347,22 +381,30 @@ def test_control_models_go_on_after_a_kill(
         )
 
 
-@pytest.mark.parametrize("step", [3, 6, 11, 14])
+SLOW_KILLS = [(6,), (11,), (14,), (5, 5, 5), (14, 7)]
+
+
+@pytest.mark.parametrize(
+    "kills",
+    [(3,), (9, 6), *(pytest.param(kills, marks=pytest.mark.slow) for kills in SLOW_KILLS)],
+)
 def test_tuning_resumes_from_its_last_checkpoint_to_the_same_weights(
-    place: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, step: int
+    place: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, kills: tuple[int, ...]
 ) -> None:
-    """76 rows, batches of 8, 2 epochs: 20 steps, a checkpoint every 2."""
+    """76 rows, batches of 8, 2 epochs: 20 steps, a checkpoint every 2; each go is killed at a step."""
     from taskdepth.models.tuner import InstructionTuner
 
     options = ["adapter=lora", "callbacks=default", "callbacks.checkpoint.every_n_train_steps=2"]
-    whole, cut = f"whole{step}", f"cut{step}"
+    named = "-".join(map(str, kills))
+    whole, cut = f"whole{named}", f"cut{named}"
     tune(place, whole, tiny_folder, *options)
-    with monkeypatch.context() as patch:
-        kill_at(patch, InstructionTuner, "training_step", step)
-        with pytest.raises(Killed):
-            tune(place, cut, tiny_folder, *options)
     folder = place / "outputs" / "train"
-    assert (folder / cut / "checkpoints" / "last.ckpt").exists()
+    for step in kills:
+        with monkeypatch.context() as patch:
+            kill_at(patch, InstructionTuner, "training_step", step)
+            with pytest.raises(Killed):
+                tune(place, cut, tiny_folder, *options)
+        assert (folder / cut / "checkpoints" / "last.ckpt").exists()
     assert tune(place, cut, tiny_folder, *options).metrics["steps"] == 20
     name = "adapter/adapter_model.safetensors"
     assert (folder / cut / name).read_bytes() == (folder / whole / name).read_bytes()
@@ -415,3 +457,62 @@ def test_a_named_checkpoint_is_used_and_a_missing_one_is_named(
 def test_an_adapter_is_no_model_to_start_from(study: Path, place: Path) -> None:
     with pytest.raises(TaskdepthError, match="is an adapter: name the model it belongs to"):
         tune(place, "again", place / "outputs" / "train" / "exp")
+
+
+def test_regions_of_all_tasks_and_of_each_cluster_reach_the_findings(study: Path) -> None:
+    found = json.loads((study / "findings.json").read_text())["regions"]
+    assert found == json.loads((study / "regions.json").read_text())
+    assert found["schema"] == 1
+    assert set(found["clusters"]) == {cluster for cluster, _ in TASKS.values()}
+    for regions in (found["all"], *found["clusters"].values()):
+        assert regions["n_layers"] == 4
+        assert regions["found"] == (not regions["reason"])
+        assert len(regions["boundaries"]) == len(regions["intervals"]) == 2 * regions["found"]
+    assert LayerSelection.read(study / "selection.yaml").regions is not None
+
+
+@pytest.mark.parametrize("policy", ["adjacent_cka", "gradient_norm", "weight_snr", "random"])
+def test_policies_that_need_no_table(
+    study: Path, place: Path, tiny_folder: Path, policy: str
+) -> None:
+    options = [f"selection={policy}", "selection.k=2", "stages=[select]", f"name={policy}"]
+    models = [f"models.pretrained='{tiny_folder}'", f"models.controls='{place}/outputs/train/con'"]
+    result = probe.run(settings("probe", place, *models, *options))
+    found = LayerSelection.read(result.run_dir / "selection.yaml")
+    assert (found.policy, len(found.blocks)) == (policy, 2)
+    assert json.loads((result.run_dir / "regions.json").read_text())["all"] is None
+
+
+def test_the_inverse_of_a_choice(study: Path, place: Path, tiny_folder: Path) -> None:
+    models = [
+        f"models.pretrained='{tiny_folder}'",
+        f"models.experimental='{place}/outputs/train/exp'",
+        f"models.controls='{place}/outputs/train/con'",
+        "similarity.n_bootstrap=20",
+        "logger=none",
+    ]
+    options = ["selection.k=2", "stages=[compare,select]"]
+    chosen = [
+        LayerSelection.read(
+            probe.run(
+                settings(
+                    "probe", place, *models, *options, f"selection={policy}", f"name=of-{policy}"
+                )
+            ).run_dir
+            / "selection.yaml"
+        ).blocks
+        for policy in ("inverse", "top_gain")
+    ]
+    assert sorted(chosen[0] + chosen[1]) == [0, 1, 2, 3]
+    with pytest.raises(TaskdepthError, match="looks at the pre-trained model"):
+        probe.run(
+            settings(
+                "probe",
+                place,
+                "models.pretrained=null",
+                *models[1:3],
+                "selection=weight_snr",
+                "stages=[select]",
+                "name=none",
+            )
+        )

@@ -20,6 +20,7 @@ from taskdepth.activations.store import ActivationStore
 from taskdepth.data.rows import load
 from taskdepth.errors import ConfigError, DataError
 from taskdepth.pipelines import probe
+from taskdepth.pipelines.bases import Bases
 from taskdepth.pipelines.extracting import Study, roster
 from taskdepth.pipelines.paper import paper_numbers
 from taskdepth.pipelines.sources import open_source
@@ -92,7 +93,7 @@ def settings(place: Path, base: Path, *overrides: str) -> Any:
     asked = [f"paths.root='{place}'", "data=folder", f"data.path='{place}/tasks'", "logger=none"]
     asked += [f"models.pretrained='{base}'", f"models.experimental='{place}/exp'", "name=found"]
     asked += [f"models.controls='{place}/con'", "similarity.n_bootstrap=8", "probe.targets=[label]"]
-    asked += ["selection=manual", "selection.blocks=[0]", *overrides]
+    asked += ["selection=manual", "selection.blocks=[0]", "similarity.geometry=[]", *overrides]
     with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
         return config.resolve(compose("probe", asked))
 
@@ -115,7 +116,8 @@ def numbers(
     def examples(spec: TaskSpec, split: Split) -> list[Example]:
         return load(source, spec, split)
 
-    study = Study(asked, specs, roster(asked, specs), examples)
+    store = ActivationStore(Path(asked.paths.activations))
+    study = Study(asked, specs, roster(asked, specs), examples, Bases(asked), store)
     return paper_numbers(asked, specs, study, examples, table)
 
 
@@ -200,7 +202,7 @@ def test_rows_points_and_layers_can_be_chosen(
 def test_training_size_is_that_of_the_experimental_run(told: dict[str, Any]) -> None:
     sizes = {task: about["training_size"] for task, about in told["figure_6"]["properties"].items()}
     assert sizes == {"mood": 10, "truth": 20, "tone": 30, "taste": 40, "echo": None}
-    assert told["unseen"] == ["echo"]
+    assert list(told["figure_2"]["unseen"]["experimental"]) == ["echo"]
     n = {one["property"]: one["n"] for one in told["figure_6"]["correlations"]}
     assert n == {"flesch_kincaid": 5, "coleman_liau": 5, "training_size": 4}
 
@@ -267,3 +269,12 @@ def test_what_cannot_be_drawn_is_told(
 ) -> None:
     with pytest.raises(kind, match=words):
         numbers(place, tiny_folder, table, *overrides, tasks=tasks)
+
+
+def test_what_cannot_be_drawn_is_told_before_anything_is_read(
+    place: Path, tiny_folder: Path, run_dir: Path
+) -> None:
+    asked = settings(place, tiny_folder, *SMALL, "report.paper_figures.layers=[9]", "name=early")
+    with pytest.raises(ConfigError, match="layer 9"):
+        probe.run(asked)
+    assert not run_dir.with_name("early").exists()

@@ -69,7 +69,8 @@ def write_controls(folder: Path, model: Path, seed: int) -> None:
 def settings(place: Path, model: Path, *overrides: str) -> Any:
     asked = [f"paths.root='{place}'", "data=folder", f"data.path='{place}/tasks'", "logger=none"]
     asked += [f"models.pretrained='{model}'", f"models.controls='{place}/controls'"]
-    asked += ["stages=[extract,compare,report]", "similarity.n_bootstrap=10", *overrides]
+    asked += ["stages=[extract,compare,report]", "similarity.n_bootstrap=10"]
+    asked += ["weights.enabled=false", *overrides]
     with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
         return config.resolve(compose("probe", asked))
 
@@ -239,7 +240,12 @@ def test_all_of_it_is_extracted_once_and_a_foil_more_is_added(
     assert not (run / "depth_maps.parquet").exists()
     table = LayerTable.read(run / "layers.parquet")
     assert table.unique("kind") == ["similarity"]
-    assert {"debiased_cka", "debiased_cka@mean"} < set(table.unique("name"))
+    assert set(table.unique("name")) == {
+        f"{measure}{beside}{pooling}"
+        for measure in ("debiased_cka", "linear_cka")
+        for beside in ("", "_influence")
+        for pooling in ("", "@mean")
+    }
     more = [*quick, "similarity.foils=2", "stages=[extract,compare]"]
     run = probe.run(settings(place, tiny_folder, "name=more", *more)).run_dir
     assert len(manifests()) == len(before) + len(CLUSTERS)

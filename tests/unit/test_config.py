@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Transformer
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -18,6 +21,7 @@ from taskdepth.similarity import MEASURES, Geometry
 from taskdepth.tasks.sources import SOURCES
 
 CONF = config.conf_dir()
+SWEEPS = CONF / "wandb_sweep"  # read by `wandb sweep`, not by Hydra
 GROUPS = {
     "train": "model adapter data mixture optimizer scheduler trainer callbacks evaluation logger paths "
     "hydra debug",
@@ -32,6 +36,7 @@ NEEDS = {
     ("mixture", "weights"): ["mixture.weights={demo_arithmetic: 1}"],
     ("selection", "manual"): ["selection.blocks=[0]"],
     ("experiment", "placement_study"): ["placement.study=somewhere"],
+    ("experiment", "placement_small"): ["placement.study=somewhere", "model.path=somewhere"],
     ("adapter", "qlora"): ["model=pretrained", "model.path=somewhere"],
     # the run fills these in
     ("adapter", "adalora"): [f"adapter.peft.{n}" for n in ("total_step=9", "tinit=0", "tfinal=0")],
@@ -44,6 +49,7 @@ ONLY = {
 }
 ONLY |= {("paths", "probe"): "probe"}
 STUDY = ["experiment=placement_study", "placement.study=somewhere"]
+ONLY |= {("hydra", command): command for command in ("train", "probe")}
 PROBE_MODELS = ["models.pretrained=x", "models.controls=y"]
 
 
@@ -75,7 +81,9 @@ def options() -> list[tuple[str, str, str]]:
 
 
 def test_every_yaml_is_covered() -> None:
-    files = {(p.parent.name, p.stem) for p in CONF.rglob("*.yaml") if p.parent != CONF}
+    files = {
+        (p.parent.name, p.stem) for p in CONF.rglob("*.yaml") if p.parent not in (CONF, SWEEPS)
+    }
     assert {(group, option) for _, group, option in options()} == files
     assert {p.stem for p in CONF.glob("*.yaml")} == set(GROUPS)
     assert len(files) >= 30
@@ -95,6 +103,42 @@ def test_option_composes_and_instantiates(command: str, group: str, option: str)
         config.instantiate(node)
     if (group, option) in LOCAL:
         assert settings.data.source["path"] == settings.data.path
+
+
+@pytest.mark.parametrize("path", sorted(SWEEPS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_setting_of_a_wandb_sweep_composes(path: Path) -> None:
+    sweep = yaml.safe_load(path.read_text())
+    command = Path(sweep["program"]).stem
+    assert sweep["metric"]["name"] == "objective"
+    assert sweep["metric"]["goal"] == {"train": "minimize", "probe": "maximize"}[command]
+    assert sweep["command"][-1] == "${args_no_hyphens}", "key=value, as Hydra reads it"
+    fixed = [word for word in sweep["command"] if "=" in word]
+    ends = {
+        key: about.get("values") or [about["min"], about["max"]]
+        for key, about in sweep["parameters"].items()
+    }
+    for number in range(max(map(len, ends.values()))):
+        chosen = [f"{key}={values[number % len(values)]}" for key, values in ends.items()]
+        resolved(command, *fixed, *chosen)
+
+
+@pytest.mark.parametrize("name", ["sweep_autopeft", "sweep_lora"])
+def test_every_value_of_a_sweep_composes(name: str) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("train", [f"experiment={name}"], return_hydra_config=True)
+    assert str(cfg.hydra.mode) == "RunMode.MULTIRUN"
+    parser = OverridesParser.create()
+    lines = [f"{key}={space}" for key, space in cfg.hydra.sweeper.params.items()]
+    choices = {
+        override.key_or_group: list(override.sweep_iterator(transformer=Transformer.encode))
+        for override in parser.parse_overrides(lines)
+    }
+    assert all(len(values) > 1 for values in choices.values())
+    names = set()
+    for number in range(max(map(len, choices.values()))):
+        chosen = [f"{key}={values[number % len(values)]}" for key, values in choices.items()]
+        names.add(resolved("train", f"experiment={name}", *chosen).name)
+    assert len(names) == max(map(len, choices.values())), "every job has a folder of its own"
 
 
 def test_every_data_option_reads_a_source_that_the_listing_knows() -> None:
@@ -179,6 +223,16 @@ def test_typos_and_wrong_types_fail_while_composing(override: str) -> None:
         ("train", ["scheduler.shape=square"], "scheduler.shape=square is unknown"),
         ("train", ["scheduler.warmup_fraction=2"], "between 0 and 1"),
         ("train", ["trainer.loss_balance=words"], "trainer.loss_balance=words is unknown"),
+        ("train", ["trainer.prefix_cache=maybe"], "prefix_cache must be auto, true or false"),
+        (
+            "train",
+            ["trainer.prefix_cache=true", "trainer.compile=true"],
+            "trainer.compile=true has compiled",
+        ),
+        ("train", ["trainer.prefix_cache_bytes=-1"], "prefix_cache_bytes must not be negative"),
+        ("train", ["control.match=sizes"], "control.match=sizes is unknown: did you mean size"),
+        ("train", ["control.at_once=0"], "control.at_once must be at least 1"),
+        ("train", ["control.patience=0"], "control.patience must be at least 1, or null"),
         ("train", ["logger.mode=loud"], "logger.mode=loud is unknown"),
         ("train", [*STUDY, "placement.policies=[all,frist_k]"], "did you mean first_k"),
         ("train", [*STUDY, "placement.policies=[all,all]"], "must be different ones"),
@@ -198,6 +252,7 @@ def test_typos_and_wrong_types_fail_while_composing(override: str) -> None:
         ("train", [*STUDY, "adapter.blocks=[1]"], "leave adapter.blocks out"),
         ("train", [*STUDY, "role=control"], "trains experimental models"),
         ("probe", ["selection.policy=regoin"], "selection.policy=regoin is unknown"),
+        ("train", ["output=loud"], "output=loud is unknown"),
         ("probe", ["stages=[extrakt]"], "stages=extrakt is unknown: did you mean extract"),
         ("probe", ["stages=[]"], "stages is empty"),
         ("probe", ["models.controls=null"], "compare stage needs models.controls"),

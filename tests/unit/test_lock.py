@@ -56,6 +56,7 @@ def test_a_folder_that_stays_empty_is_removed_but_only_if_it_is_new(tmp_path: Pa
         (json.dumps(owner(pid=1)), "process 1 on"),
         ("{torn", "another process: wait"),
     ],
+    ids=["own", "another machine's", "another user's", "torn"],
 )
 def test_a_second_writer_is_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / lock.NAME).write_text(text)

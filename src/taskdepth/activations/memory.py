@@ -100,6 +100,9 @@ class MemoryStore:
     def __contains__(self, key: str) -> bool:
         return key in self._recordings and self._recordings[key].held is not None
 
+    def manifest(self, key: str) -> None:
+        """Nothing is written down of what is gone soon."""
+
     def record(
         self,
         key: str,

@@ -91,9 +91,9 @@ def bytes_on_disk(
     return n_prompts * n_depths * d_model * n_poolings * dtype.itemsize
 
 
-def table(costs: Sequence[Cost], rate: float | None, store: str) -> Table:
-    """The plan, a line a model and their sum."""
-    found = Table(title="what is still to be extracted", caption=f"kept in {store}")
+def table(costs: Sequence[Cost], rate: float | None, kept: str) -> Table:
+    """The plan, a line a model and their sum; `kept` says what becomes of the states."""
+    found = Table(title="what is still to be extracted", caption=kept)
     found.add_column("model")
     for column in ("prompts", "tokens", "TFLOPs", "time", "on disk"):
         found.add_column(column, justify="right")
@@ -117,7 +117,7 @@ def table(costs: Sequence[Cost], rate: float | None, store: str) -> Table:
             f"{cost.bytes_on_disk / 1e6:,.1f} MB",
         )
     if rate is not None:
-        found.caption = f"at {rate / 1e9:,.0f} GFLOP/s, just measured; kept in {store}"
+        found.caption = f"at {rate / 1e9:,.0f} GFLOP/s, just measured; {kept}"
     return found
 
 

@@ -34,12 +34,17 @@ class ActivationStore:
 
     def __contains__(self, key: str) -> bool:
         """Whether all shards are there, judged by their sizes."""
-        folder = self._folder(key)
+        manifest = self.manifest(key)
+        return manifest is not None and not any(
+            record.problem(self._folder(key), checksum=False) for record in manifest.shards
+        )
+
+    def manifest(self, key: str) -> Manifest | None:
+        """What is kept under `key`; None where nothing is, or nothing that can be read."""
         try:
-            shards = Manifest.read(folder).shards
+            return Manifest.read(self._folder(key))
         except (FileNotFoundError, ValueError):
-            return False
-        return not any(record.problem(folder, checksum=False) for record in shards)
+            return None
 
     def record(
         self,

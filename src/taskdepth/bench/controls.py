@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import subprocess
 import sys
 import tempfile
@@ -116,12 +117,14 @@ class _AtOnce:
 
         from taskdepth.config import TrainConfig
         from taskdepth.models import adapters, joint
+        from taskdepth.models.bad_steps import StepGuard
         from taskdepth.pipelines.at_once import Learner, Together
         from taskdepth.tasks.spec import Kind, TaskSpec
 
         config = TrainConfig()
         fabric = lightning.Fabric(accelerator="cpu", devices=1)
         self._together = Together(config, lm, fabric)
+        guard = StepGuard(config.trainer.on_bad_step, lambda row: ("", str(row)))
         self._learners = []
         for i, own in enumerate(batches):
             wrapped = _lora(lm)
@@ -131,14 +134,15 @@ class _AtOnce:
             constant = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 1.0)
             spec = TaskSpec(str(i), "c", Kind.GENERATION)
             rows: Any = _Rows(own)
-            self._learners.append(Learner(spec, rows, weights, optimizer, constant, 0, 0.0))
+            self._learners.append(Learner(spec, rows, weights, optimizer, constant, 0, 0.0, guard))
 
     def step(self) -> float:
         """Returns the loss of the first."""
         for learner in self._learners:
             learner.n_steps += 1
         self._together.learn(self._learners)
-        return self._learners[0].loss
+        loss = self._learners[0].loss
+        return math.nan if loss is None else loss
 
 
 class _Rows(list["LMBatch"]):
@@ -212,4 +216,5 @@ def _train(folder: Path, data: Path | None, tasks: list[str], n_steps: int, root
         command += ["data=folder", f"data.path={data}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise ModelError(f"control models failed: {done.stderr.strip().splitlines()[-1]}")
+        last = (done.stderr.strip().splitlines() or ["no word"])[-1]
+        raise ModelError(f"control models failed: {last}")

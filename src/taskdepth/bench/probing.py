@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -211,7 +212,7 @@ def _fold(y: Tensor) -> Tensor:
 
 
 def _total_s(work: Callable[[BenchProblem], Any], problems: Sequence[BenchProblem]) -> float:
-    return sum(_timed(lambda p=problem: work(p))[1] for problem in problems)  # type: ignore[misc]
+    return sum(_timed(partial(work, problem))[1] for problem in problems)
 
 
 def _of_limit(

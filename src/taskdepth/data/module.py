@@ -13,6 +13,7 @@ import lightning
 from rich.progress import track
 
 from taskdepth.data.batches import Batching, ScoringBatches, TrainBatches
+from taskdepth.data.digest import RowDigest
 from taskdepth.data.mixture import Draws
 from taskdepth.data.rows import count, pick, usable
 from taskdepth.data.token_rows import TokenRows
@@ -32,6 +33,9 @@ class TrainingRows:
     rows: TokenRows
     dropped_rows: int  # the target alone does not fit
     inverted_rows: Mapping[str, int] = field(default_factory=dict)  # by task
+    digests: Mapping[str, str] = field(
+        default_factory=dict
+    )  # by task: the content of what was drawn
 
     def name_of(self, number: int) -> tuple[str, str]:
         """The task and the example of a row."""
@@ -96,9 +100,11 @@ class TaskDataModule(lightning.LightningDataModule):
             raise DataError(f"the mixture leaves no row of {', '.join(n_rows)}")
         rows, dropped = TokenRows(), 0
         inverted: Counter[str] = Counter()
+        digests = {spec.name: RowDigest() for spec in specs}
         # a corpus of sixty tasks takes minutes; one task (a control model) is not worth a bar
         for spec in track(specs, "tokenise", transient=True, disable=len(specs) < 2):
             chosen = pick(self._source.examples(spec.name, Split.TRAIN), drawn[spec.name])
+            chosen = digests[spec.name].passing(chosen)
             for row in self._tokeniser.rows(_counted(chosen, inverted)):
                 if row is None:
                     dropped += 1
@@ -106,7 +112,9 @@ class TaskDataModule(lightning.LightningDataModule):
                     rows.append(row)
         if not rows:
             raise DataError("no training row fits data.max_length_tokens")
-        return TrainingRows(rows, dropped, inverted)
+        return TrainingRows(
+            rows, dropped, inverted, {task: digest.hex for task, digest in digests.items()}
+        )
 
     @cached_property
     def _validation(self) -> ScoringBatches:

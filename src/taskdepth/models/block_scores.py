@@ -93,15 +93,20 @@ def weight_snr(lm: PreTrainedModel) -> Scores:
     Raises:
         ModelError: the blocks hold no matrices.
     """
-    of_kind: dict[str, list[float]] = defaultdict(list)
-    for block in layers.find_blocks(lm):
+    blocks = layers.find_blocks(lm)
+    of_kind: dict[str, Scores] = defaultdict(lambda: np.full(len(blocks), np.nan))
+    for number, block in enumerate(blocks):
         for name, weight in block.named_parameters():
             if weight.ndim == 2:
-                of_kind[name].append(_snr(weight.detach()))
-    if not of_kind:
-        raise ModelError(f"weight_snr: the blocks of {type(lm).__name__} hold no matrices")
-    kinds = np.array(list(of_kind.values()))
-    scores: np.ndarray = (kinds / kinds.mean(axis=1, keepdims=True)).mean(axis=0)
+                of_kind[name][number] = _snr(weight.detach())
+    relative = [kind / np.nanmean(kind) for kind in of_kind.values() if np.isfinite(kind).any()]
+    if not relative:
+        raise ModelError(
+            f"weight_snr: the blocks of {type(lm).__name__} hold no matrices with noise"
+        )
+    known = np.isfinite(relative)  # kinds of matrices that not every block has are left out
+    scores: np.ndarray = np.full(len(blocks), np.nan)
+    np.divide(np.nansum(relative, axis=0), known.sum(axis=0), out=scores, where=known.any(axis=0))
     return scores
 
 

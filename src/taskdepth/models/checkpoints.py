@@ -49,7 +49,7 @@ def newest(folder: Path) -> tuple[Path | None, list[str]]:
         key=lambda path: path.stat().st_mtime_ns,
         reverse=True,
     )
-    problems = []
+    problems: list[str] = []
     for path in [folder / LAST, *others]:
         if not path.exists():
             continue

@@ -118,10 +118,8 @@ def reusable_blocks(lm: Any) -> int:
     return first
 
 
-def has_room(n_needed_bytes: int, limit_bytes: int, folder: Path) -> bool:
-    """Whether so much fits into memory, or at least on the disk."""
-    if n_needed_bytes <= limit_bytes:
-        return True
+def has_room_on_disk(n_needed_bytes: int, folder: Path) -> bool:
+    """Whether a file of so many bytes leaves `folder` room for other things."""
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     return shutil.disk_usage(existing).free > n_needed_bytes * _FREE_DISK_FACTOR
 

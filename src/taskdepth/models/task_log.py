@@ -20,7 +20,7 @@ class TaskLog(Callback):
 
     The line goes to `path` as JSON: `step`, `split` (train, validation), `tasks` and `clusters`, each
     name → score → value. `train` is the mean since the last such line. The trainer's logger gets
-    `<split>_<score>/<task>` and `<split>_<score>/cluster/<cluster>`. A run that goes on from a checkpoint
+    `<split>_<score>/<cluster>` and `tasks/<split>_<score>/<task>`. A run that goes on from a checkpoint
     beside the log drops the lines after it, which will be written again; any other begins with an empty log.
     """
 
@@ -75,8 +75,8 @@ class TaskLog(Callback):
             self._size_bytes = file.tell()
         if trainer.logger is not None:
             flat = {
-                f"{split}_{score}/{prefix}{name}": value
-                for prefix, group in (("", seen["tasks"]), ("cluster/", seen["clusters"]))
+                f"{prefix}{split}_{score}/{name}": value
+                for prefix, group in (("tasks/", seen["tasks"]), ("", seen["clusters"]))
                 for name, values in group.items()
                 for score, value in values.items()
             }

@@ -70,7 +70,7 @@ class Learner:
     prefix: PrefixCache | None = None
     step: int = 0
     epoch: int = 0
-    loss: float = math.nan
+    loss: float | None = None
     is_stopped: bool = False
     validation: dict[str, float] = field(default_factory=dict)
     validated_at_step: int = -1
@@ -138,7 +138,10 @@ def train_at_once(
             yield learner.spec, failure
         for learner in [learner for learner in learners if learner.is_done]:
             learners.remove(learner)
-            yield learner.spec, together.finish(learner, trainee)
+            try:
+                yield learner.spec, together.finish(learner, trainee)
+            except TaskdepthError as error:
+                yield learner.spec, error
 
 
 class Together:
@@ -155,6 +158,7 @@ class Together:
         """
         start_s = time.perf_counter()
         config, data = self._config, trainee.data(spec)
+        data.val_dataloader()  # rows that cannot be read fail before anything is learnt
         wrapped = trainee.wear(spec, data)
         try:
             weights = joint.read(wrapped)

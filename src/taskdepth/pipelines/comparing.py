@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float
-from rich.progress import track
 from torch import Tensor
 
+from taskdepth import terminal
 from taskdepth.activations.pooling import Pooling
 from taskdepth.config import ProbeConfig, SimilarityConfig
 from taskdepth.pipelines.describing import geometry_rows
@@ -63,7 +63,7 @@ class Found:
 def compare_all(config: ProbeConfig, specs: Sequence[TaskSpec], study: Study) -> Found:
     """Every measure, description and map that `config.similarity` asks for."""
     found = Found()
-    for spec in track(specs, "compare"):
+    for spec in terminal.tracked([(spec.name, spec) for spec in specs], "compare", "tasks"):
         for name in config.similarity.poolings:
             _compare_one(config, study, spec, Pooling(name), found)
     return found
@@ -158,16 +158,23 @@ def _compare_two(
                 reference=str(Role.CONTROL),
             )
             bounded = measure in BY_GRAMS
-            found.rows["similarity"] += _rows(about, estimate, pooling, bounded=bounded)
+            beside = {"shuffled": estimate.shuffled} if settings.n_shuffles else {}
+            if bounded:
+                beside["influence"] = estimate.influence
+            found.rows["similarity"] += _rows(about, estimate, pooling, beside, bounded=bounded)
             found.undefined["similarity"] += _undefined(about, estimate, pooling, bounded=bounded)
             found.influential += _influential(about, estimate, pooling, ids)
 
 
-def _rows(about: Row, estimate: Estimate, pooling: Pooling, *, bounded: bool) -> Iterator[Row]:
-    """Value and floor at each depth, and with an interval the influence of the worst row."""
-    beside = {"shuffled": estimate.shuffled}
-    if bounded:
-        beside["influence"] = estimate.influence
+def _rows(
+    about: Row,
+    estimate: Estimate,
+    pooling: Pooling,
+    beside: Mapping[str, Float[Tensor, " n_depths"]],
+    *,
+    bounded: bool,
+) -> Iterator[Row]:
+    """The value at each depth, and what stands `beside` it: suffix of the name → values."""
     for depth in range(len(estimate.value)):
         row = replace(about, depth=depth, name=pooled_name(about.name, pooling))
         yield replace(

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import lightning
 from lightning.pytorch.callbacks import EarlyStopping
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from taskdepth import terminal
 from taskdepth.config import TrainConfig
 from taskdepth.data.module import TaskDataModule
 from taskdepth.errors import DataError, ModelError, TaskdepthError
@@ -42,7 +42,6 @@ def train_controls(
     data_of: DataOf,
     blocks: Sequence[int] | None,
     folder: Path,
-    console: Console,
 ) -> dict[str, dict[str, Any]]:
     """Train `folder/controls/<task>/adapter` for every task; tasks that are done are not trained again.
 
@@ -59,7 +58,7 @@ def train_controls(
     failed: dict[str, TaskdepthError] = {}
     failed_file = folder / "controls" / FAILED_FILE
     failed_file.unlink(missing_ok=True)
-    with _progress(console) as progress:
+    with terminal.progress() as progress:
         bar = progress.add_task("control models", total=len(specs))
         progress.advance(bar, len(specs) - len(waiting))
         for spec, outcome in trainee.train(waiting, progress.console):
@@ -70,7 +69,7 @@ def train_controls(
                 write_json(failed_file, {task: str(error) for task, error in failed.items()})
             else:
                 # last: it marks the task as done
-                write_json(trainee.record(spec), _record(spec, outcome))
+                write_json(trainee.record(spec), _record(spec, outcome, trainee.digests[spec.name]))
     if failed:
         task, first = next(iter(failed.items()))
         raise type(first)(
@@ -96,6 +95,7 @@ class _Trainee:
         self._data_of = data_of
         self._blocks = blocks
         self._folder = folder
+        self.digests: dict[str, str] = {}  # of the rows that a task was trained on
 
     def record(self, spec: TaskSpec) -> Path:
         return self._folder / spec.name / "metrics.json"
@@ -134,6 +134,7 @@ class _Trainee:
         data = self._data_of([spec])
         if self._config.control.patience is not None and not len(data.val_dataloader()):
             raise DataError(f"control.patience needs validation rows: {spec.name} has none")
+        self.digests[spec.name] = data.training.digests[spec.name]
         return data
 
     def wear(self, spec: TaskSpec, data: TaskDataModule) -> PeftModel:
@@ -157,11 +158,12 @@ class _Trainee:
         return report
 
 
-def _record(spec: TaskSpec, report: FitReport) -> dict[str, Any]:
+def _record(spec: TaskSpec, report: FitReport, rows_digest: str) -> dict[str, Any]:
     return {
         "task": spec.name,
         "cluster": spec.cluster,
         "adapter": f"controls/{spec.name}/adapter",
+        "rows_digest": rows_digest,
         "steps": report.steps,
         "train_loss": report.train_loss,
         "validation": report.validation.get(spec.name, {}),
@@ -169,13 +171,3 @@ def _record(spec: TaskSpec, report: FitReport) -> dict[str, Any]:
         "skipped_steps": [asdict(step) for step in report.skipped_steps],
         "seconds": round(report.seconds, 3),
     }
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-    )

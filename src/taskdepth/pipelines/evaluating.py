@@ -7,8 +7,8 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
-from rich.progress import Progress
 
+from taskdepth import terminal
 from taskdepth.config import EvaluationConfig
 from taskdepth.data.batches import Batching, ScoringBatches
 from taskdepth.data.rows import load
@@ -37,16 +37,12 @@ def evaluate(
         DataError: a task has no usable rows in the split.
     """
     found = {}
-    with Progress() as progress:
-        bar = progress.add_task("evaluate", total=len(specs))
-        for spec in specs:
-            split = Split(config.split)
-            examples = load(source, spec, split, config.max_examples_per_task)
-            if spec.kind is Kind.GENERATION:
-                found[spec.name] = _generated(lm, examples, tokeniser, config)
-            else:
-                found[spec.name] = _ranked(lm, spec, examples, tokeniser, batching)
-            progress.advance(bar)
+    for spec in terminal.tracked([(spec.name, spec) for spec in specs], "evaluate", "tasks"):
+        examples = load(source, spec, Split(config.split), config.max_examples_per_task)
+        if spec.kind is Kind.GENERATION:
+            found[spec.name] = _generated(lm, examples, tokeniser, config)
+        else:
+            found[spec.name] = _ranked(lm, spec, examples, tokeniser, batching)
     return found
 
 

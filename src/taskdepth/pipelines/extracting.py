@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 import yaml
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from taskdepth import terminal
 from taskdepth.activations.extraction import Adapted, extract_each
 from taskdepth.activations.key import key_of
 from taskdepth.activations.memory import HeldActivations, MemoryRecording, MemoryStore
@@ -173,6 +173,10 @@ class Study:
         """The same, to be read in parts; raises as `read` does."""
         return self._store.open(self._units[ref, task, split].key)
 
+    def base_folder(self, ref: ModelRef) -> Path:
+        """Where the weights of the model are, or of the one under its adapter."""
+        return self._bases.folder_of(ref.path)
+
     def prompts(self, ref: ModelRef, task: str, split: Split) -> tuple[tuple[int, ...], ...]:
         """The tokens that a model reads."""
         return self._units[ref, task, split].prompts
@@ -185,6 +189,22 @@ class Study:
         """How many rows a task has in `splits`."""
         ref = self.models.compared[0]
         return sum(len(self._units[ref, task, Split(split)].prompts) for split in splits)
+
+    def manifests(self) -> dict[str, dict[str, Any]]:
+        """Key → what the store says of it, for each unit that is there."""
+        found = {}
+        for unit in self._units.values():
+            if (manifest := self._store.manifest(unit.key)) is not None:
+                found[unit.key] = {
+                    **manifest.about,
+                    "n_rows": len(manifest.example_ids),
+                    "n_depths": len(manifest.depths),
+                    "d_model": manifest.d_model,
+                    "stored_as": manifest.dtype,
+                    "poolings": [str(pooling) for pooling in manifest.poolings],
+                    "shards": [record.blake2b for record in manifest.shards],
+                }
+        return found
 
     def missing(self) -> list[Unit]:
         """The units that are not in the store yet."""
@@ -200,13 +220,22 @@ class Study:
         for unit in missing:
             together[unit.base].setdefault((unit.task, unit.split), []).append(unit)
         n_rows = sum(len(unit.prompts) for unit in missing)
-        with _progress() as progress:
-            bar = progress.add_task("extract", total=n_rows, what="")
+        n_tokens = 0.0
+        with terminal.progress("prompts") as progress:
+            bar = progress.add_task("extract", total=n_rows, visible=n_rows > 0)
             for base, groups in together.items():
                 loaded = self._bases.load(base)
                 for (task, split), units in groups.items():
                     progress.update(bar, what=f"{task} ({split})")
-                    self._extract(loaded, units, lambda rows: progress.advance(bar, rows))
+                    prompts = units[0].prompts
+                    tokens_per_row = sum(map(len, prompts)) / len(prompts)
+
+                    def advance(rows: int, tokens_per_row: float = tokens_per_row) -> None:
+                        nonlocal n_tokens
+                        n_tokens += rows * tokens_per_row
+                        progress.update(bar, advance=rows, tokens=n_tokens)
+
+                    self._extract(loaded, units, advance)
             progress.update(bar, what="")
         return n_rows
 
@@ -215,30 +244,33 @@ class Study:
 
         Time is that of the first base model's rate; None when nothing is missing.
         """
-        by_model: dict[ModelRef, list[Unit]] = defaultdict(list)
+        # a control model that is a foil elsewhere is one model
+        by_model: dict[str, list[Unit]] = defaultdict(list)
         for unit in self.missing():
-            by_model[unit.model].append(unit)
+            by_model[unit.model.name].append(unit)
         if not by_model:
             return [], None
         first = self._bases.load(next(iter(by_model.values()))[0].base)
         prompts = [unit.prompts for unit in self.missing()]
         rate = measured_rate(first.model.lm, prompts, self._poolings, pack=first.can_pack)
         return [
-            self._cost(ref, units, self._bases.load(units[0].base).model.lm, rate)
-            for ref, units in sorted(by_model.items(), key=lambda item: item[1][0].base)
+            self._cost(name, units, self._bases.load(units[0].base).model.lm, rate)
+            for name, units in sorted(by_model.items(), key=lambda item: item[1][0].base)
         ], rate
 
-    def _cost(self, ref: ModelRef, units: Sequence[Unit], lm: Any, rate: float) -> Cost:
+    def _cost(self, name: str, units: Sequence[Unit], lm: Any, rate: float) -> Cost:
         lengths = [len(prompt) for unit in units for prompt in unit.prompts]
         flops = forward_flops(lm, lengths)
-        kept = bytes_on_disk(
-            len(lengths),
-            self.n_blocks + 1,
-            lm.config.hidden_size,
-            len(self._poolings),
-            getattr(torch, self._config.extraction.store_dtype),
-        )
-        return Cost(ref.name, len(lengths), sum(lengths), flops, flops / rate, kept)
+        kept = 0
+        if isinstance(self._store, ActivationStore):
+            kept = bytes_on_disk(
+                len(lengths),
+                self.n_blocks + 1,
+                lm.config.hidden_size,
+                len(self._poolings),
+                getattr(torch, self._config.extraction.store_dtype),
+            )
+        return Cost(name, len(lengths), sum(lengths), flops, flops / rate, kept)
 
     def _extract(
         self, loaded: Loaded, units: Sequence[Unit], advance: Callable[[int], object]
@@ -350,14 +382,3 @@ def _adapted(loaded: Loaded, folder: Path, task: str) -> Adapted:
     lm = loaded.model.lm
     first_block = adapters.first_block(lm, folder) if loaded.can_resume else 0
     return Adapted(partial(adapters.worn, lm, folder, task), first_block)
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("prompts"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[what]}"),
-    )

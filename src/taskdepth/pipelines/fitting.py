@@ -28,7 +28,7 @@ from taskdepth.models.checkpoints import StopBetweenSteps, WholeCheckpoints
 from taskdepth.models.half_tuning import HalfTuning
 from taskdepth.models.pace import Pace
 from taskdepth.models.packing import packed
-from taskdepth.models.prefix_cache import PrefixCache, has_room, n_bytes, reusable_blocks
+from taskdepth.models.prefix_cache import PrefixCache, has_room_on_disk, n_bytes, reusable_blocks
 from taskdepth.models.tuner import InstructionTuner, OptimizerFactory, Schedule
 
 # devices, tips and "max_steps reached": our own output says what matters
@@ -138,12 +138,15 @@ def prefix_cache(
     is_worth_it = n_steps(config, n_batches) * settings.accumulate_batches > n_batches
     if wanted is False or (wanted == "auto" and (settings.compile or not is_worth_it)):
         return None
-    first = reusable_blocks(lm)
     rows, folder = data.training.rows, Path(config.paths.run_dir)
     weight = lm.get_input_embeddings().weight
     needed_bytes = n_bytes(rows.counts()["tokens"], weight.shape[1], weight.dtype)
     limit_bytes = settings.prefix_cache_bytes // n_caches
-    if first and has_room(needed_bytes, limit_bytes, folder):
+    fits = needed_bytes <= limit_bytes
+    if not fits and wanted is True and not (fits := has_room_on_disk(needed_bytes, folder)):
+        raise ConfigError(f"trainer.prefix_cache=true: {needed_bytes} bytes of disk are not free")
+    first = reusable_blocks(lm) if fits else 0
+    if first:
         return PrefixCache(
             rows,
             first,
@@ -153,12 +156,10 @@ def prefix_cache(
             quiet=quiet,
         )
     if wanted is True:
-        why = (
-            f"{needed_bytes} bytes of disk are not free"
-            if first
-            else ("the lowest block learns, or those below have dropout, or cannot be passed over")
+        raise ConfigError(
+            "trainer.prefix_cache=true: the lowest block learns, or those below have dropout, or they "
+            "cannot be passed over"
         )
-        raise ConfigError(f"trainer.prefix_cache=true: {why}")
     return None
 
 

@@ -23,7 +23,8 @@ def depth_maps(
     pooling: Pooling,
 ) -> tuple[list[DepthMap], list[Undefined]]:
     """Both CKA estimators for every two of the models, each with itself too; row i is one example."""
-    grid = cka_grid({ref.name: side for ref, side in states.items()})
+    # two models may have one name, never one role
+    grid = cka_grid({str(ref.role): side for ref, side in states.items()})
     maps = [
         DepthMap(
             name=pooled_name(name, pooling),
@@ -39,14 +40,14 @@ def depth_maps(
         )
         for one, other in combinations_with_replacement(states, 2)
         for name, values in zip(
-            ("linear_cka", "debiased_cka"), grid.between(one.name, other.name), strict=True
+            ("linear_cka", "debiased_cka"), grid.between(one.role, other.role), strict=True
         )
     ]
     name = pooled_name("depth map", pooling)
     undefined = [
         Undefined(str(ref.role), spec.name, depth, name, reason)
         for ref in states
-        for depth, reason in enumerate(grid.undefined[grid.rows(ref.name)])
+        for depth, reason in enumerate(grid.undefined[grid.rows(ref.role)])
         if reason
     ]
     return maps, undefined

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
 from rich.progress import track
-from torch import Tensor
 
-from taskdepth.activations.pooling import Pooling
 from taskdepth.config import ProbeConfig
-from taskdepth.errors import ConfigError, DataError
+from taskdepth.errors import ConfigError
 from taskdepth.pipelines.extracting import ExamplesOf, Study
+from taskdepth.pipelines.matching import MatchedStates
 from taskdepth.results.layer_grid import MEASURE, similarity_grid
-from taskdepth.results.paper_figures import save_paper_figures
+from taskdepth.results.paper_figures import FIGURES, save_paper_figures
 from taskdepth.results.paper_numbers import (
     DIMENSIONS,
     Agreement,
@@ -33,15 +31,21 @@ from taskdepth.similarity.clustering import cluster_agreement
 from taskdepth.similarity.correlation import benjamini_hochberg, spearman
 from taskdepth.similarity.geometry import dimensions_for_variance
 from taskdepth.similarity.projection import pca, tsne
-from taskdepth.similarity.tasks import MIN_TASKS, task_similarity
+from taskdepth.similarity.tasks import task_similarity
 from taskdepth.tasks.readability import readability
 from taskdepth.tasks.spec import TaskSpec
 from taskdepth.types import ModelRef, Role, Split
 
 TASK_MAPS = "task_maps.safetensors"
 PAPER_NUMBERS = "paper_figures.json"
+AGREEMENT_PERMUTATIONS = 999  # each is as much work as hundreds of those of figure 6
 N_LAYERS_SHOWN = 4  # where report.paper_figures.layers names none
-MIN_ROWS = 4  # of a task, for an unbiased covariance
+
+
+def check_paper_figures(config: ProbeConfig, specs: Sequence[TaskSpec], study: Study) -> None:
+    """Tell before hours of work that the figures cannot be drawn; raises as `paper_numbers` does."""
+    _layers(config.report.paper_figures.layers, study.n_blocks)
+    MatchedStates(config, specs, study)
 
 
 def draw_paper_figures(
@@ -60,6 +64,9 @@ def draw_paper_figures(
     numbers.maps.write(folder / TASK_MAPS)
     numbers.write(folder / PAPER_NUMBERS, table)
     pictures = save_paper_figures(table, numbers, folder / "figures")
+    if left_out := [name for name in FIGURES if name not in pictures]:
+        why = "there is nothing to show (2, 3 and 6 need models.controls)"
+        return pictures, (*numbers.notes, f"left out: {', '.join(left_out)}: {why}")
     return pictures, numbers.notes
 
 
@@ -78,77 +85,28 @@ def paper_numbers(
         ResultsError: the states were not extracted.
     """
     settings = config.report.paper_figures
-    # the tasks of a cluster stand together, as in the layer grid
-    order = list(dict.fromkeys(spec.cluster for spec in specs))
-    specs = sorted(specs, key=lambda spec: order.index(spec.cluster))
     layers = _layers(settings.layers, study.n_blocks)
-    states = _States(config, specs, study)
-    maps = _maps(states, specs, study)
+    states = MatchedStates(config, specs, study)
+    specs = states.specs
+    maps = _maps(states, study)
     scatters = tuple(
         _scatter(config, states, ref, layer) for ref in study.models.compared for layer in layers
     )
-    trained, unseen, notes = _trained_rows(config, specs)
-    properties = {spec.name: _properties(config, spec, examples, trained) for spec in specs}
+    tuning = _tuning(config, specs)
+    properties = {spec.name: _properties(config, spec, examples, tuning) for spec in specs}
     return PaperNumbers(
         pooling=states.pooling,
         projection=settings.projection,
         points_of=tuple(spec.name for spec in specs for _ in range(states.n_points)),
         scatters=scatters,
-        geometry=_geometry(config, states, specs, study, table),
+        geometry=_geometry(config, states, study, table),
         properties=properties,
         correlations=_correlations(config, study, table, properties, states.pooling),
         maps=maps,
         agreements=_agreements(config, maps),
-        unseen=unseen,
-        notes=notes,
+        unseen=tuning.unseen,
+        notes=tuning.notes,
     )
-
-
-class _States:
-    """The same rows of every task, as many of each, read for one model and depth at a time."""
-
-    def __init__(self, config: ProbeConfig, specs: Sequence[TaskSpec], study: Study) -> None:
-        settings = config.report.paper_figures
-        self.pooling = Pooling(config.similarity.poolings[0])
-        self._study = study
-        self._specs = specs
-        self._splits = [Split(name) for name in config.similarity.splits]
-        counts = {spec.name: study.n_rows(spec.name, config.similarity.splits) for spec in specs}
-        fewest = min(counts, key=lambda task: counts[task])
-        if len(specs) < MIN_TASKS or counts[fewest] < MIN_ROWS:
-            raise DataError(
-                f"report=paper_figures compares {MIN_TASKS} tasks or more with {MIN_ROWS} rows or more "
-                f"each: there are {len(specs)}, and {fewest} has {counts[fewest]} rows"
-            )
-        self.n = min(counts[fewest], settings.rows_per_task or counts[fewest])
-        self.n_points = min(self.n, settings.points_per_task)
-        self._rows = {
-            task: _draw(count, self.n, stable_seed(config.seed, task, "paper figures"))
-            for task, count in counts.items()
-        }
-
-    def of_tasks(self, ref: ModelRef, depth: int) -> list[Float[Tensor, "n d_model"]]:
-        """One model's states of every task."""
-        return [self.of(ref, spec.name, depth) for spec in self._specs]
-
-    def of(self, ref: ModelRef, task: str, depth: int) -> Float[Tensor, "n d_model"]:
-        """One model's states of one task."""
-        start, parts = 0, []
-        for split in self._splits:
-            stored = self._study.open(ref, task, split)
-            local = [
-                int(row) - start
-                for row in self._rows[task]
-                if start <= row < start + len(stored.example_ids)
-            ]
-            parts.append(stored.states(self.pooling, [depth], local)[0])
-            start += len(stored.example_ids)
-        return torch.cat(parts)
-
-
-def _draw(count: int, n: int, seed: int) -> Int[Tensor, " n"]:
-    order = torch.Generator().manual_seed(seed)
-    return torch.randperm(count, generator=order)[:n].sort().values
 
 
 def _layers(wanted: Sequence[int] | None, n_blocks: int) -> list[int]:
@@ -163,8 +121,8 @@ def _layers(wanted: Sequence[int] | None, n_blocks: int) -> list[int]:
     return sorted(set(wanted))
 
 
-def _maps(states: _States, specs: Sequence[TaskSpec], study: Study) -> TaskMaps:
-    compared, depths = study.models.compared, range(study.n_blocks + 1)
+def _maps(states: MatchedStates, study: Study) -> TaskMaps:
+    compared, depths, specs = study.models.compared, range(study.n_blocks + 1), states.specs
     n = len(specs)
     values = {name: torch.full((len(compared), len(depths), n, n), torch.nan) for name in MEASURES}
     pairs = [(i, ref, depth) for i, ref in enumerate(compared) for depth in depths]
@@ -183,7 +141,7 @@ def _maps(states: _States, specs: Sequence[TaskSpec], study: Study) -> TaskMaps:
     )
 
 
-def _scatter(config: ProbeConfig, states: _States, ref: ModelRef, layer: int) -> Scatter:
+def _scatter(config: ProbeConfig, states: MatchedStates, ref: ModelRef, layer: int) -> Scatter:
     kept = [rows[: states.n_points] for rows in states.of_tasks(ref, layer)]
     together = torch.cat(kept)
     if config.report.paper_figures.projection == "tsne":
@@ -201,15 +159,14 @@ def _to_draw(value: float) -> float:
 
 def _geometry(
     config: ProbeConfig,
-    states: _States,
-    specs: Sequence[TaskSpec],
+    states: MatchedStates,
     study: Study,
     table: LayerTable,
 ) -> LayerTable:
     """The rows of the table, if it has them for every model; else measured here."""
     name = pooled_name(DIMENSIONS, states.pooling)
     known = table.where(kind="geometry", name=name)
-    wanted = {str(ref.role) for spec in specs for ref in _measured(study, spec)}
+    wanted = {str(ref.role) for spec in states.specs for ref in _measured(study, spec)}
     if wanted <= set(known.unique("role")):
         return known
     return LayerTable(
@@ -225,7 +182,7 @@ def _geometry(
             n=states.n,
             seed=config.seed,
         )
-        for spec in track(specs, "dimensions")
+        for spec in track(states.specs, "dimensions")
         for ref in _measured(study, spec)
         for depth in range(study.n_blocks + 1)
     )
@@ -237,32 +194,38 @@ def _measured(study: Study, spec: TaskSpec) -> Iterator[ModelRef]:
         yield study.models.controls[spec.name]
 
 
-def _trained_rows(
-    config: ProbeConfig, specs: Sequence[TaskSpec]
-) -> tuple[dict[str, int], tuple[str, ...], tuple[str, ...]]:
-    """How many rows of each task the experimental model was tuned on, the tasks it was not, and notes."""
+@dataclass(frozen=True, slots=True)
+class _Tuning:
+    """How many rows of each task the experimental model was tuned on, and on which tasks it was not."""
+
+    rows: Mapping[str, int]
+    unseen: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def _tuning(config: ProbeConfig, specs: Sequence[TaskSpec]) -> _Tuning:
     run = config.models.experimental
     record = Path(run, "metrics.json") if run is not None else None
     if record is None or not record.is_file():
         why = "training size is not known: models.experimental is no run folder of train.py"
-        return {}, (), (why,)
+        return _Tuning({}, notes=(why,))
     told = json.loads(record.read_text(encoding="utf-8")).get("tasks", {})
     of_ours = {spec.name: told[spec.name] for spec in specs if spec.name in told}
     unseen = tuple(task for task, about in of_ours.items() if about.get("unseen"))
-    trained = {
+    rows = {
         task: about["drawn"]["rows"]
         for task, about in of_ours.items()
         if task not in unseen and about.get("drawn")
     }
-    notes: tuple[str, ...] = ()
-    if trained and len(set(trained.values())) == 1:
-        rows = next(iter(trained.values()))
-        notes = (f"training size is {rows} rows for every task: nothing to correlate with",)
-    return trained, unseen, notes
+    if rows and len(set(rows.values())) == 1:
+        n = next(iter(rows.values()))
+        why = f"training size is {n:,} rows for every task: nothing to correlate with"
+        return _Tuning(rows, unseen, (why,))
+    return _Tuning(rows, unseen)
 
 
 def _properties(
-    config: ProbeConfig, spec: TaskSpec, examples: ExamplesOf, trained: dict[str, int]
+    config: ProbeConfig, spec: TaskSpec, examples: ExamplesOf, tuning: _Tuning
 ) -> dict[str, float]:
     """What figure 6 correlates similarity with."""
     prompts = [
@@ -270,7 +233,7 @@ def _properties(
         for split in config.similarity.splits
         for example in examples(spec, Split(split))
     ]
-    size = float(trained.get(spec.name, np.nan))
+    size = float(tuning.rows.get(spec.name, np.nan))
     return {**readability(prompts), "training_size": size}
 
 
@@ -303,7 +266,7 @@ def _correlations(
 
 def _agreements(config: ProbeConfig, maps: TaskMaps) -> tuple[Agreement, ...]:
     found = []
-    n_permutations = min(999, config.report.paper_figures.n_permutations)
+    n_permutations = min(AGREEMENT_PERMUTATIONS, config.report.paper_figures.n_permutations)
     for role in maps.roles:
         for measure in MEASURES:
             for layer in maps.depths[1:]:

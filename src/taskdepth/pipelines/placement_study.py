@@ -69,6 +69,7 @@ def placement_study(
     Raises:
         TaskdepthError: the study of probe.py does not fit the model, or a policy cannot be trained.
     """
+    _to_device(config, model.lm)
     peft_config = instantiate(config.adapter.peft)
     costs = block_costs(model.lm, peft_config)
     n_blocks = len(costs.fixed)
@@ -184,6 +185,7 @@ def _train_one(
     try:
         watch = _Watch()
         report = fit(lm, names, data, config, callbacks=[watch])
+        _to_device(config, lm)  # Lightning leaves it on the CPU
         scores = score_tasks(lm, scoring, names)
     finally:
         adapters.detach(lm)
@@ -197,9 +199,16 @@ def _train_one(
         "tokens": watch.tokens,
         "seconds": report.seconds,
         "steps_per_s": watch.steps_per_s,
+        "reused_blocks": report.reused_blocks,
         "train_loss": report.train_loss,
         "scores": scores,
     }
+
+
+def _to_device(config: TrainConfig, lm: Any) -> None:
+    """Where Lightning will train it."""
+    if config.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        lm.to("cuda")
 
 
 def _fit(policy: str, record: Mapping[str, Any]) -> Fit:

@@ -13,40 +13,42 @@ from typing import Any
 
 from rich.console import Console
 
+from taskdepth import terminal
 from taskdepth.activations.memory import MemoryStore
 from taskdepth.activations.plan import table
 from taskdepth.activations.store import ActivationStore
 from taskdepth.config import STAGES, ProbeConfig
+from taskdepth.data.digest import RowDigest
 from taskdepth.data.rows import load_and_count
-from taskdepth.errors import DataError
+from taskdepth.errors import DataError, ResultsError
 from taskdepth.files import write_json
 from taskdepth.pipelines.bases import Bases
 from taskdepth.pipelines.comparing import Found, compare_all
 from taskdepth.pipelines.extracting import Study, roster
-from taskdepth.pipelines.paper import draw_paper_figures
+from taskdepth.pipelines.paper import check_paper_figures, draw_paper_figures
+from taskdepth.pipelines.planning import ACROSS_TASKS
 from taskdepth.pipelines.probing import probe_rows
+from taskdepth.pipelines.selecting import select_blocks
 from taskdepth.pipelines.sources import open_source
 from taskdepth.pipelines.streaming import through_memory
+from taskdepth.pipelines.study_log import StudyLog
 from taskdepth.pipelines.weighing import weight_rows
 from taskdepth.report.page import write_page
 from taskdepth.report.study import read_study
 from taskdepth.results import tracking
 from taskdepth.results.depth_map_figure import save_depth_maps
 from taskdepth.results.figures import save_all
-from taskdepth.results.findings import Findings, summarise
+from taskdepth.results.findings import Findings
 from taskdepth.results.table import LayerTable, Row
 from taskdepth.results.undefined import Undefined, digest
 from taskdepth.run_directory import RunDirectory, opened
-from taskdepth.selection.placement import LayerSelection
-from taskdepth.selection.policies import select
-from taskdepth.selection.regions import detect_regions
-from taskdepth.selection.signals import layer_signals
 from taskdepth.tasks.spec import Source, TaskSpec, select_tasks
 from taskdepth.types import Example, Role, Split
 
 # what each stage leaves in the run folder, for the stages after it
 TABLE = "layers.parquet"
 SELECTION = "selection.yaml"
+REGIONS = "regions.json"
 UNDEFINED = "undefined.json"
 DEPTH_MAPS = "depth_maps.parquet"
 INFLUENTIAL = "influential_examples.json"
@@ -64,6 +66,11 @@ class ProbeResult:
     objective: float | None
     findings: Findings | None
 
+    def to_json(self) -> dict[str, Any]:
+        """For `output=json`."""
+        found = {} if self.findings is None else {"findings": asdict(self.findings)}
+        return {"run_dir": str(self.run_dir), "objective": self.objective, **found}
+
 
 def run(config: ProbeConfig) -> ProbeResult:
     """Run `config.stages` in their order and leave tables, selection and report in the run folder.
@@ -77,7 +84,7 @@ def run(config: ProbeConfig) -> ProbeResult:
 
 def _run(config: ProbeConfig, held: ExitStack) -> ProbeResult:
     start_s = time.perf_counter()
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = terminal.set_up(config.output)
     source = open_source(config.data, config.seed)
     specs = select_tasks(source.specs(), config.tasks)
     counts: RowCounts = {}
@@ -86,9 +93,11 @@ def _run(config: ProbeConfig, held: ExitStack) -> ProbeResult:
     bases = Bases(config)
     store = _store(config)
     study = Study(config, specs, roster(config, specs), examples, bases, store)
+    if config.report.paper_figures.enabled:
+        check_paper_figures(config, specs, study)
     if config.extraction.plan:
         costs, rate = study.plan()
-        console.print(table(costs, rate, config.paths.activations))
+        console.print(table(costs, rate, _what_is_kept(config)), soft_wrap=False)
         return ProbeResult(Path(config.paths.run_dir), None, None)
     reopen = set(config.stages) != set(STAGES)
     directory = held.enter_context(
@@ -96,6 +105,9 @@ def _run(config: ProbeConfig, held: ExitStack) -> ProbeResult:
     )
     _tell_left_out(directory, counts, source.skipped(), console)
     stages = [stage for stage in STAGES if stage in config.stages]
+    if "extract" not in stages and {"probe", "compare"} & set(stages) and study.missing():
+        raise ResultsError("there are prompts without activations: run the extract stage first")
+    log = StudyLog(config, directory.path, study, _read(specs, examples))
     if isinstance(store, MemoryStore):
         if "extract" in stages:
             passed = through_memory(config, specs, study, examples, bases, store, directory.path)
@@ -104,7 +116,8 @@ def _run(config: ProbeConfig, held: ExitStack) -> ProbeResult:
                 _keep(config, passed.found, directory)
         stages = [stage for stage in stages if stage not in ("extract", "probe", "compare")]
     if "extract" in stages:
-        n_rows = study.extract()
+        with log.extraction():
+            n_rows = study.extract()
         bases.release()
         console.print(
             f"extracted {n_rows} prompts × {study.n_blocks + 1} depths"
@@ -121,7 +134,7 @@ def _run(config: ProbeConfig, held: ExitStack) -> ProbeResult:
         bases.release()
         _replace(directory, "weights", rows, undefined)
     if "select" in stages:
-        _select(config, study, directory, console)
+        _select(config, specs, study, examples, directory, console)
     findings = None
     if "report" in stages:
         pictures: dict[str, Path] = {}
@@ -132,9 +145,46 @@ def _run(config: ProbeConfig, held: ExitStack) -> ProbeResult:
             )
             for line in notes:
                 console.print(f"paper figures: {line}")
-        findings = _report(config, directory, console, pictures)
-    console.print(f"done in {time.perf_counter() - start_s:.0f} s: {directory.path}")
-    return ProbeResult(directory.path, _objective(directory), findings)
+        findings = _report(config, directory, log, pictures)
+    result = ProbeResult(directory.path, _objective(directory), findings)
+    _tell(config, result, time.perf_counter() - start_s, console)
+    return result
+
+
+def finished(config: ProbeConfig) -> ProbeResult | None:
+    """What an earlier run with these settings came to; None where there is none that is complete."""
+    run_dir = Path(config.paths.run_dir)
+    if not RunDirectory.is_finished(run_dir, config, FINDINGS):
+        return None
+    return ProbeResult(run_dir, _objective(run_dir), None)
+
+
+def _tell(config: ProbeConfig, result: ProbeResult, seconds: float, console: Console) -> None:
+    """What was found, where things are, and what to do with them."""
+    if result.findings is not None:
+        terminal.say_sentences(console, result.findings.lines)
+    folder = terminal.shown(result.run_dir)
+    found: dict[str, object] = {"run": folder}
+    for name in ("report.html", TABLE, SELECTION):
+        if (result.run_dir / name).is_file():
+            found[name.partition(".")[0]] = f"{folder}/{name}"
+    if tracking.is_tracking(config.logger):
+        found["W&B"] = tracking.where(config.logger, result.run_dir)
+    if "selection" in found:
+        found["next"] = f"python train.py adapter=lora adapter.blocks_from={found['selection']} …"
+    terminal.say_results(console, f"done in {terminal.duration(seconds)}", found)
+
+
+def _what_is_kept(config: ProbeConfig) -> str:
+    if config.extraction.keep == "disk":
+        return f"kept in {config.paths.activations}"
+    across = [target for target in config.probe.targets if target in ACROSS_TASKS]
+    if not across or "probe" not in config.stages:
+        return "nothing is kept"
+    return (
+        f"nothing is kept; up to {config.extraction.sample_rows} rows of each task and split are read "
+        f"once more for {' and '.join(across)}"
+    )
 
 
 def _store(config: ProbeConfig) -> ActivationStore | MemoryStore:
@@ -154,6 +204,18 @@ def _examples(config: ProbeConfig, source: Source, counts: RowCounts) -> Any:
         return rows
 
     return examples
+
+
+def _read(specs: Sequence[TaskSpec], examples: Any) -> dict[str, dict[str, dict[str, Any]]]:
+    """Task → split → how many rows take part, and the digest of their content."""
+    return {
+        spec.name: {
+            str(split): {"rows": len(rows), "digest": RowDigest(rows).hex}
+            for split in Split
+            for rows in [examples(spec, split)]
+        }
+        for spec in specs
+    }
 
 
 def _tell_left_out(
@@ -219,63 +281,44 @@ def _keep(config: ProbeConfig, found: Found, directory: RunDirectory) -> None:
     write_json(directory / INFLUENTIAL, [asdict(example) for example in found.influential])
 
 
-def _select(config: ProbeConfig, study: Study, directory: RunDirectory, console: Console) -> None:
-    settings = config.selection
-    gain, regions = None, None
-    if settings.policy != "manual":
-        signals = layer_signals(LayerTable.read(directory / TABLE))
-        gain = signals.gain
-        regions = detect_regions(
-            signals.values, settings.n_regions, resampled=signals.resampled, seed=config.seed
-        )
-    selection = select(
-        settings.policy,
-        study.n_blocks,
-        study.models.compared[0].name,
-        regions,
-        gain,
-        region=settings.region,
-        k=settings.k,
-        blocks=settings.blocks or (),
+def _select(
+    config: ProbeConfig,
+    specs: Sequence[TaskSpec],
+    study: Study,
+    examples: Any,
+    directory: RunDirectory,
+    console: Console,
+) -> None:
+    found = select_blocks(
+        config, specs, study, examples, lambda: LayerTable.read(directory / TABLE)
     )
-    selection.write(directory / SELECTION)
-    console.print(f"adapters belong into blocks {list(selection.blocks)}: {selection.reason}")
+    found.selection.write(directory / SELECTION)
+    write_json(directory / REGIONS, found.to_json())
+    console.print(
+        f"adapters belong into blocks {list(found.selection.blocks)}: {found.selection.reason}"
+    )
 
 
 def _report(
-    config: ProbeConfig, directory: RunDirectory, console: Console, more: Mapping[str, Path]
+    config: ProbeConfig, directory: RunDirectory, log: StudyLog, more: Mapping[str, Path]
 ) -> Findings:
     """Findings, figures, page and log; the pictures in `more` are logged too."""
-    table = LayerTable.read(directory / TABLE)
-    selection = (
-        LayerSelection.read(directory / SELECTION) if (directory / SELECTION).exists() else None
-    )
-    regions = None if selection is None else selection.regions
-    findings = summarise(table, regions, selection)
-    pictures = save_all(table, regions, selection, directory / "figures")
+    study = read_study(directory.path, config.name)
+    table, findings = study.table, study.findings
+    write_page(directory / "report.html", [study], config.report.title)
+    pictures = save_all(table, study.regions, study.selection, directory / "figures")
     pictures |= save_depth_maps(directory / DEPTH_MAPS, directory / "figures")
     reasons = directory.read(UNDEFINED) if (directory / UNDEFINED).exists() else {}
-    study = read_study(directory.path, config.name)
-    write_page(directory / "report.html", [study], config.report.title)
-    with tracking.tracked(
-        config.logger, directory.path, job_type="probe", name=config.name, config=asdict(config)
-    ) as wandb_run:
-        if wandb_run is not None:
-            tracking.log_layers(wandb_run, table)
-            tracking.log_pictures(wandb_run, {**pictures, **more})
-            files = [directory / name for name in (TABLE, DEPTH_MAPS, SELECTION, "report.html")]
-            tracking.log_artifact(
-                wandb_run, "findings", "findings", files, {"lines": list(findings.lines)}
-            )
-        tracking.say_where(wandb_run, console)
-    directory.finish({"lines": findings.lines, "undefined": reasons})
-    for line in findings.lines:
-        console.print(f"  • {line}")
-    console.print(f"report: {directory / 'report.html'}")
+    log.measured(table)
+    names = (TABLE, DEPTH_MAPS, SELECTION, UNDEFINED, "report.html")
+    files = [path for name in names if (path := directory / name).is_file()]
+    log.found(table, findings, {**pictures, **more}, files, _objective(directory))
+    found = directory.read(REGIONS) if (directory / REGIONS).exists() else None
+    directory.finish({"lines": findings.lines, "undefined": reasons, "regions": found})
     return findings
 
 
-def _objective(directory: RunDirectory) -> float | None:
+def _objective(directory: RunDirectory | Path) -> float | None:
     path = directory / TABLE
     if not path.exists():
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -11,10 +12,11 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import lightning
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.loggers import WandbLogger
 from rich.console import Console
 
+from taskdepth import terminal
 from taskdepth.config import TrainConfig, instantiate
 from taskdepth.data.batches import Batching
 from taskdepth.data.control_rows import ControlRows
@@ -30,11 +32,12 @@ from taskdepth.models.loading import LanguageModel
 from taskdepth.models.packing import can_pack
 from taskdepth.models.reference import refer
 from taskdepth.models.task_log import TaskLog
+from taskdepth.pipelines import training_log
 from taskdepth.pipelines.adapting import adapt
 from taskdepth.pipelines.controls import train_controls
 from taskdepth.pipelines.evaluating import evaluate
 from taskdepth.pipelines.fitting import FitReport, fit
-from taskdepth.pipelines.placement_study import FIGURE, ROWS, placement_study, scoring_batches
+from taskdepth.pipelines.placement_study import FIGURE, placement_study, scoring_batches
 from taskdepth.pipelines.sources import open_source, prompt_format
 from taskdepth.results import placement_table, tracking
 from taskdepth.run_directory import RunDirectory, opened
@@ -54,6 +57,10 @@ class TrainResult:
     objective: float | None
     metrics: dict[str, Any]
 
+    def to_json(self) -> dict[str, Any]:
+        """For `output=json`."""
+        return {"run_dir": str(self.run_dir), "objective": self.objective, "metrics": self.metrics}
+
 
 def run(config: TrainConfig) -> TrainResult:
     """Train what `config.role` asks for and leave it in the run folder.
@@ -68,7 +75,7 @@ def run(config: TrainConfig) -> TrainResult:
 def _run(config: TrainConfig, held: ExitStack) -> TrainResult:
     start_s = time.perf_counter()
     loading.check_quantization(config.model.quantization)
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = terminal.set_up(config.output)
     source = open_source(config.data, config.seed)
     specs = select_tasks(source.specs(), config.tasks)
     unseen = _unseen(config, specs)
@@ -112,12 +119,52 @@ def _run(config: TrainConfig, held: ExitStack) -> TrainResult:
         console.print(f"{rows} skipped: {directory / 'skipped_rows.json'}")
     trained["seconds"] = round(time.perf_counter() - start_s, 3)
     directory.finish(trained)
+    result = TrainResult(directory.path, objective(trained), trained)
     if "placement" in trained:
         console.print(placement_table.rich_table(trained["placement"]))
-        console.print(f"figure: {directory / FIGURE}")
-    console.print(_summary(trained))
-    console.print(f"done in {trained['seconds']:.0f} s: {directory.path}")
-    return TrainResult(directory.path, trained.get("validation_loss"), trained)
+    terminal.say_results(
+        console,
+        f"done in {terminal.duration(trained['seconds'])}",
+        {**_scores(trained), **_next_steps(config, result)},
+    )
+    return result
+
+
+def finished(config: TrainConfig) -> TrainResult | None:
+    """What an earlier run with these settings came to; None where there is none that is complete."""
+    run_dir = Path(config.paths.run_dir)
+    if not RunDirectory.is_finished(run_dir, config, _finished_by(config)):
+        return None
+    metrics = json.loads((run_dir / _finished_by(config)).read_text(encoding="utf-8"))
+    return TrainResult(run_dir, objective(metrics), metrics)
+
+
+def objective(metrics: Mapping[str, Any]) -> float | None:
+    """The mean over tasks of the validation loss: of the one model, or of each task's control model."""
+    if "controls" not in metrics:
+        loss: float | None = metrics.get("validation_loss")
+        return loss
+    scores = [control["validation"] for control in metrics["controls"].values()]
+    losses = [score["loss"] for score in scores if "loss" in score]
+    return fmean(losses) if losses else None
+
+
+def _next_steps(config: TrainConfig, result: TrainResult) -> dict[str, object]:
+    """Where things are, and what to do with them."""
+    folder = terminal.shown(result.run_dir)
+    found: dict[str, object] = {"run": folder}
+    for name in ("adapter", "model", "controls", "task_log.jsonl", FIGURE):
+        if (result.run_dir / name).exists():
+            found[name.partition(".")[0].replace("_", " ")] = f"{folder}/{name}"
+    if tracking.is_tracking(config.logger):
+        found["W&B"] = tracking.where(config.logger, result.run_dir)
+    if config.placement.policies:
+        return found
+    setting = {Role.PRETRAINED: "pretrained", Role.CONTROL: "controls"}.get(
+        Role(config.role), "experimental"
+    )
+    found["next"] = f"python probe.py models.{setting}={folder} …"
+    return found
 
 
 def _unseen(config: TrainConfig, specs: Sequence[TaskSpec]) -> list[str]:
@@ -149,27 +196,38 @@ def _batching(config: TrainConfig, model: LanguageModel, console: Console) -> Ba
     )
 
 
-def _summary(trained: dict[str, Any]) -> str:
-    """What came out, in one line."""
+def _scores(trained: dict[str, Any]) -> dict[str, str]:
+    """What came out, in a line or two."""
     if "placement" in trained:
-        return str(trained["placement"]["verdict"])
+        return {"verdict": str(trained["placement"]["verdict"])}
     if "controls" in trained:
         by_task = [control["validation"] for control in trained["controls"].values()]
-        head = f"{len(by_task)} control models"
+        found = {"trained": f"{len(by_task)} control models"}
     else:
         by_task = list(trained["tasks"].values())
         loss = trained["train_loss"]
-        head = f"{trained['steps']} steps" + (f", training loss {loss:.3f}" if loss else "")
-    scores = {"loss": ".3f", "exact_match": ".1%", "rank_accuracy": ".1%"}
-    parts = [head]
-    for score, style in scores.items():
+        of_loss = "" if loss is None else f", training loss {loss:.3f}"
+        found = {"trained": f"{trained['steps']} steps{of_loss}"}
+    evaluated = [task["evaluation"] for task in by_task if "evaluation" in task]
+    lines = {"validation": _means(by_task), "evaluation": _means(evaluated)}
+    return found | {name: line for name, line in lines.items() if line}
+
+
+STYLES = {
+    "loss": ".3f",
+    **dict.fromkeys(("exact_match", "rank_accuracy", "accuracy", "f1", "rouge_l"), ".1%"),
+}
+
+
+def _means(by_task: Sequence[Mapping[str, Any]]) -> str:
+    """The mean of each score over the tasks that have it."""
+    parts = []
+    for score, style in STYLES.items():
         values = [task[score] for task in by_task if score in task]
         if values:
-            name = score.replace("_", " ")
-            parts.append(
-                f"validation {name} {format(fmean(values), style)} (mean of {len(values)} tasks)"
-            )
-    return ", ".join(parts)
+            of = "" if len(values) == len(by_task) else f" of {len(values)}"
+            parts.append(f"{score.replace('_', ' ')} {format(fmean(values), style)}{of}")
+    return f"{', '.join(parts)} (means of {len(by_task)} tasks)" if parts else ""
 
 
 def _finished_by(config: TrainConfig) -> str:
@@ -254,11 +312,10 @@ def _train(
     with tracking.tracked(
         config.logger,
         directory.path,
-        job_type=f"train-{config.role}",
+        part=tracking.Part(f"train-{config.role}"),
         name=config.name,
         config=asdict(config),
     ) as wandb_run:
-        tracking.say_where(wandb_run, console)
         if config.placement.policies:
             metrics: dict[str, Any] = placement_study(
                 config,
@@ -269,11 +326,9 @@ def _train(
                 directory.path,
                 console,
             )
-            files = [directory / ROWS, directory / "policies"]
         elif config.role == Role.CONTROL:
-            done = train_controls(config, model, specs, data_of, blocks, directory.path, console)
+            done = train_controls(config, model, specs, data_of, blocks, directory.path)
             metrics = {"model": model.path, "controls": done}
-            files = [directory / "controls"]
         else:
             data = (
                 PlainTextDataModule(source, tokeniser, batching=batching, seed=config.seed)
@@ -286,9 +341,8 @@ def _train(
                 evaluated = evaluate(lm, source, specs, tokeniser, config.evaluation, batching)
                 for task, scores in evaluated.items():
                     metrics["tasks"][task]["evaluation"] = scores
-            files = [directory / "adapter"]  # a full model is too large to send unasked
         if wandb_run is not None:
-            _log(wandb_run, config, metrics, [path for path in files if path.exists()])
+            training_log.log_outcome(wandb_run, config, metrics, directory.path)
     return metrics
 
 
@@ -322,6 +376,8 @@ def _train_one(
     names = [spec.name for spec in specs] if isinstance(data, TaskDataModule) else ["plain_text"]
     clusters = {spec.name: spec.cluster for spec in specs}
     callbacks: list[Callback] = [instantiate(callback) for callback in config.callbacks.values()]
+    if config.output != terminal.Output.NORMAL:
+        callbacks = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
     if isinstance(data, TaskDataModule):
         callbacks.insert(0, TaskLog(directory / "task_log.jsonl", clusters))
     report = fit(
@@ -390,27 +446,9 @@ def _tasks(
             "cluster": spec.cluster,
             "unseen": spec.name in data.unseen,
             "drawn": drawn.get(spec.name),
+            "rows_digest": data.training.digests.get(spec.name),
             "trained": report.trained.get(spec.name, {}),
             **report.validation.get(spec.name, {}),
         }
         for spec in specs
     }
-
-
-def _log(wandb_run: Any, config: TrainConfig, metrics: dict[str, Any], files: list[Path]) -> None:
-    for name, value in metrics.items():
-        if isinstance(value, (int, float)):
-            wandb_run.summary[name] = value
-    tasks = metrics.get("tasks") or {
-        t: c["validation"] for t, c in metrics.get("controls", {}).items()
-    }
-    for task, scores in tasks.items():
-        for score, value in scores.items():
-            if isinstance(value, float):
-                wandb_run.summary[f"val/{score}/task/{task}"] = value
-        for score, value in scores.get("evaluation", {}).items():
-            wandb_run.summary[f"{config.evaluation.split}/{score}/task/{task}"] = value
-    if files:
-        tracking.log_artifact(
-            wandb_run, f"{config.role}-{config.adapter.name}", "model", files, {"tasks": len(tasks)}
-        )

@@ -12,10 +12,9 @@ from statistics import mean
 from typing import cast
 
 import torch
-from rich.progress import track
 from torch import nn
 
-from taskdepth import layers
+from taskdepth import layers, terminal
 from taskdepth.config import WeightsConfig
 from taskdepth.models import plain_lora
 from taskdepth.pipelines.bases import Bases
@@ -62,7 +61,8 @@ def weight_rows(
     rows: list[Row] = []
     # block by block: what is known of its own weights serves every adapter, and is forgotten
     blocks = sorted({(one.base, block) for one in weighed for block in one.updates})
-    for base, block in track(blocks, "weigh adapters", disable=not blocks):
+    named = [(f"layer {layers.depth_of(block)}", (base, block)) for base, block in blocks]
+    for base, block in terminal.tracked(named, "weigh adapters", "blocks"):
         own = _OwnWeights(bases.load(base).model.lm)
         for one in weighed:
             if one.base != base or block not in one.updates:

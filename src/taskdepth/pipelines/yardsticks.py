@@ -47,8 +47,8 @@ def _check_other_seed(ceiling: Path, controls: Path) -> None:
     records = [run / "config.yaml" for run in (ceiling, controls)]
     if not all(record.is_file() for record in records):
         return  # not runs of ours: nothing is known
-    seeds = [yaml.safe_load(record.read_text(encoding="utf-8"))["seed"] for record in records]
-    if seeds[0] == seeds[1]:
+    seeds = [yaml.safe_load(record.read_text(encoding="utf-8")).get("seed") for record in records]
+    if seeds[0] is not None and seeds[0] == seeds[1]:
         raise ModelError(
             f"models.ceiling={ceiling} was tuned with seed {seeds[0]}, as models.controls was: "
             f"tune the ceiling with another, seed={seeds[0] + 1}"

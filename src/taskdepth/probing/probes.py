@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import lightning
-from rich.progress import Progress
 
+from taskdepth import terminal
 from taskdepth.probing.choice import choose
 from taskdepth.probing.description_length import description_length
 from taskdepth.probing.problem import ProbeProblem
@@ -114,7 +114,7 @@ def _fit_share(
         enable_model_summary=False,
         enable_progress_bar=False,
     )
-    with Progress(disable=not progress) as bar:
+    with terminal.progress("problems", disable=not progress) as bar:
         job = bar.add_task("probe", total=len(share))
         probes.on_result = lambda: bar.advance(job)
         trainer.fit(probes, _Loader(problems, share))

@@ -32,8 +32,8 @@ ROLES: Mapping[str, str] = {
     Role.EXPERIMENTAL: "experimental model",
     Role.CONTROL: "control model",
     Role.RANDOM_INIT: "untrained model",
-    "ceiling": "control model of another seed",
-    "foil": "control model of another task",
+    Role.CEILING: "control model of another seed",
+    Role.FOIL: "control model of another task",
 }
 
 
@@ -52,6 +52,8 @@ def quantity_title(kind: str, target: str | None, name: str) -> str:
         measure = measure.removesuffix(ending)
     words = ", ".join([WORDS.get(measure, measure.replace("_", " ")), *parts])
     words += f" ({pooling.replace('_', ' ')} pooling)" if pooling else ""
+    if kind == "weights":
+        return f"adapter: {words}"
     if kind != "probe":
         return words
     return f"{target.replace('_', ' ') if target else 'transfer'} probe: {words}"

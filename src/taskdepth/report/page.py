@@ -37,7 +37,7 @@ TITLE = "At what depth the tasks live"
 def write_page(path: Path, studies: Sequence[Study], title: str = TITLE) -> None:
     """Write the page about `studies` to `path`, in one step."""
     environment = Environment(
-        loader=PackageLoader("taskdepth.report", "page"),
+        loader=PackageLoader("taskdepth.report", "drawing"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -64,7 +64,7 @@ def write_page(path: Path, studies: Sequence[Study], title: str = TITLE) -> None
 
 def _own(name: str) -> Markup:
     """A file of ours; a test reads that none holds a closing tag."""
-    return Markup(files("taskdepth.report").joinpath("page", name).read_text(encoding="utf-8"))
+    return Markup(files("taskdepth.report").joinpath("drawing", name).read_text(encoding="utf-8"))
 
 
 def _json(content: Any) -> Markup:

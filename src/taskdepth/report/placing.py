@@ -9,6 +9,7 @@ from pathlib import Path
 
 from taskdepth.layers import depth_of
 from taskdepth.results.findings import region_names
+from taskdepth.selection.lora import lora_arguments
 from taskdepth.selection.placement import LayerSelection
 
 
@@ -38,16 +39,15 @@ def strip(selection: LayerSelection) -> list[Block]:
 
 def lora_snippet(selection: LayerSelection) -> str:
     """Python that adapts the chosen blocks with PEFT alone."""
+    arguments = lora_arguments(selection.blocks, selection.rank_pattern, r=8, lora_alpha=16)
+    notes = {"layers_to_transform": "  # blocks count from 0"}
+    said = [f"    {name}={value!r},{notes.get(name, '')}\n" for name, value in arguments.items()]
     return (
         "from peft import LoraConfig\n\n"
         "config = LoraConfig(\n"
         '    task_type="CAUSAL_LM",\n'
-        "    r=8,\n"
-        "    lora_alpha=16,\n"
         '    target_modules=["q_proj", "v_proj"],  # a list: with a pattern PEFT takes no layers\n'
-        f"    layers_to_transform={list(selection.blocks)},  # blocks count from 0\n"
-        "    layers_pattern=None,\n"
-        ")\n"
+        f"{''.join(said)})\n"
     )
 
 

@@ -53,5 +53,8 @@ def task_lines(table: LayerTable) -> tuple[TaskLine, ...]:
 
 
 def about_one_task(table: LayerTable) -> LayerTable:
-    """Without the probes over all tasks, whose recall rows bear the name of a group."""
-    return LayerTable(row for row in table if row.target in (None, "label"))
+    """Without the probes over all tasks, whose recall rows bear the name of a group, and without
+    adapters' weights, whose n counts modules."""
+    return LayerTable(
+        row for row in table if row.target in (None, "label") and row.kind != "weights"
+    )

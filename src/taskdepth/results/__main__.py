@@ -1,4 +1,4 @@
-"""Read results in the terminal: `python -m taskdepth.results findings RUN`, `… placement RUN`."""
+"""Read results in the terminal: `python -m taskdepth.results findings RUN`, `placement RUN`, `table RUN …`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from taskdepth.errors import ResultsError, TaskdepthError
-from taskdepth.results import placement_table
+from taskdepth.results import placement_table, summary
 
 
 def findings(run: Path) -> None:
@@ -43,6 +43,19 @@ def placement(run: Path, *, as_markdown: bool = False) -> None:
     console.print(found["verdict"], markup=False)
 
 
+def table(patterns: list[str], *, as_csv: bool) -> None:
+    """Print a line for each run and model.
+
+    Raises:
+        ResultsError: a pattern names no layer table.
+    """
+    found = summary.lines(summary.find(patterns))
+    if as_csv:
+        print(summary.to_csv(found), end="")
+    else:
+        Console(highlight=False).print(summary.table(found))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m taskdepth.results", description=__doc__)
     commands = parser.add_subparsers(required=True)
@@ -55,6 +68,12 @@ def main() -> None:
     of_study.set_defaults(
         command=lambda arguments: placement(arguments.run, as_markdown=arguments.markdown)
     )
+    of_runs = commands.add_parser("table", help="runs of probe.py side by side, a line each")
+    of_runs.add_argument(
+        "runs", nargs="+", help="folders, or patterns like 'outputs/**/layers.parquet'"
+    )
+    of_runs.add_argument("--csv", action="store_true", help="for machines")
+    of_runs.set_defaults(command=lambda a: table(a.runs, as_csv=a.csv))
     arguments = parser.parse_args()
     try:
         arguments.command(arguments)

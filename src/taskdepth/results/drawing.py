@@ -29,6 +29,7 @@ MARKERS = {Role.PRETRAINED: "o", Role.EXPERIMENTAL: "s"}
 GREY = "#555555"
 UNDEFINED: dict[str, Any] = {"facecolor": "#E4E4E4", "hatch": "////", "edgecolor": "#A8A8A8"}
 SMALL, NORMAL, LARGE = 7.5, 9, 11  # points
+SIGNIFICANT = 0.05  # of q
 LONGEST_NAME = 38  # characters of a task or cluster name that a figure shows
 
 
@@ -123,3 +124,24 @@ def short(name: str, longest: int = LONGEST_NAME) -> str:
     line = " ".join(name.split())
     cut = line if len(line) <= longest else f"{line[: longest - 1]}…"
     return cut.replace("$", r"\$")
+
+
+def significance_marks(
+    axes: Axes, layers: Sequence[int], values: Sequence[float], q: Sequence[float], role: Role
+) -> None:
+    """Filled where q is below `SIGNIFICANT`."""
+    size = 4.5 if len(layers) <= 16 else 3
+    for layer, value, chance in zip(layers, values, q, strict=True):
+        axes.plot(
+            layer,
+            value,
+            marker=MARKERS[role],
+            markersize=size,
+            color=COLOURS[role],
+            markerfacecolor=COLOURS[role] if chance < SIGNIFICANT else "white",
+            markeredgewidth=0.9,
+        )
+
+
+def model_name(role: str) -> str:
+    return f"{ROLE_NAMES[Role(role)]} model"

@@ -48,6 +48,7 @@ from taskdepth.results.layer_grid import (
     similarity_grid,
 )
 from taskdepth.results.table import LayerTable
+from taskdepth.results.weights_figure import weights_figure
 from taskdepth.types import Role
 
 __all__ = [  # the looks of `drawing` too: other figures take them from here
@@ -83,6 +84,7 @@ def save_all(
         "probe_accuracy_by_cluster": lambda: probe_accuracy_by_cluster(table),
         "task_identity": lambda: task_identity(table),
         "regions": lambda: region_curves(table, regions, selection),
+        "adapter_weights": lambda: weights_figure(table),
     }
     return save(makers, folder)
 

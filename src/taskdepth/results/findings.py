@@ -13,11 +13,11 @@ import numpy as np
 from jaxtyping import Float
 
 from taskdepth.layers import depth_of
+from taskdepth.results.gain import gain_grid
 from taskdepth.results.layer_grid import (
     COMPARED,
     MEASURE_NAME,
     ROLE_NAMES,
-    LayerGrid,
     across_tasks,
     finite,
     grid,
@@ -318,21 +318,13 @@ def _yardstick(table: LayerTable, role: Role, compared: Sequence[Role]) -> Yards
 
 
 def _gain(table: LayerTable) -> Gain | None:
-    pretrained, experimental = (similarity_grid(table, role) for role in COMPARED)
-    tasks = [task for task in experimental.tasks if task in pretrained.tasks]
-    layers = [layer for layer in experimental.layers if layer in pretrained.layers]
-
-    def common(found: LayerGrid) -> Float[np.ndarray, "tasks layers"]:
-        rows = [found.tasks.index(task) for task in tasks]
-        return found.values[rows][:, [found.layers.index(layer) for layer in layers]]
-
-    difference = common(experimental) - common(pretrained)
-    if not np.isfinite(difference).any():
+    found = gain_grid(table)
+    if found is None:
         return None
-    median = across_tasks(difference, 0.5)
+    median = across_tasks(found.values, 0.5)
     best = int(np.nanargmax(median))
-    at_best = finite(difference[:, best])
-    return Gain(layers[best], float(median[best]), sum(d > 0 for d in at_best), len(at_best))
+    at_best = finite(found.values[:, best])
+    return Gain(found.layers[best], float(median[best]), sum(d > 0 for d in at_best), len(at_best))
 
 
 def _percent(share: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -48,15 +48,19 @@ class LayerGrid:
 
     def of_cluster(self, cluster: str) -> LayerGrid:
         """The rows of one cluster."""
-        keep = [i for i, name in enumerate(self.clusters) if name == cluster]
+        return self.only([name == cluster for name in self.clusters])
+
+    def only(self, keep: Sequence[bool]) -> LayerGrid:
+        """The rows of the tasks that `keep` says."""
+        rows = [i for i, kept in enumerate(keep) if kept]
         return LayerGrid(
-            tuple(self.tasks[i] for i in keep),
-            (cluster,) * len(keep),
+            tuple(self.tasks[i] for i in rows),
+            tuple(self.clusters[i] for i in rows),
             self.layers,
-            self.values[keep],
-            self.lower[keep],
-            self.upper[keep],
-            self.n[keep],
+            self.values[rows],
+            self.lower[rows],
+            self.upper[rows],
+            self.n[rows],
         )
 
     def at(self, task: str, layer: int) -> float:

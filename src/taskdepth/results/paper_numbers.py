@@ -8,8 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from taskdepth.files import write_json
-from taskdepth.results.layer_grid import COMPARED, LayerGrid, grid, similarity_grid
+from taskdepth.results.layer_grid import COMPARED, MEASURE, LayerGrid, grid, similarity_grid
 from taskdepth.results.table import LayerTable, pooled_name
 from taskdepth.results.task_maps import TaskMaps
 from taskdepth.types import Role
@@ -82,9 +84,22 @@ class PaperNumbers:
     unseen: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
+    @property
+    def pooling_text(self) -> str:
+        """For the end of a caption: nothing for the last prompt token."""
+        return "" if self.pooling == "last_token" else f"; pooling: {self.pooling}"
+
     def similarity(self, table: LayerTable, role: Role, name: str) -> LayerGrid:
         """The similarity `name` of a compared model with the control models, for this pooling."""
         return similarity_grid(table, role, pooled_name(name, self.pooling))
+
+    def seen(self, shown: LayerGrid) -> LayerGrid:
+        """The tasks that the experimental model was tuned on; all, if that is not known."""
+        return shown.only([task not in self.unseen for task in shown.tasks])
+
+    def not_seen(self, shown: LayerGrid) -> LayerGrid:
+        """The others."""
+        return shown.only([task in self.unseen for task in shown.tasks])
 
     def dimensions(self, role: Role) -> LayerGrid:
         """The dimensions for 99 % of the variance."""
@@ -100,22 +115,24 @@ class PaperNumbers:
         write_json(path, _plain(self._content(table)))
 
     def _content(self, table: LayerTable) -> dict[str, Any]:
-        boxes = {}
-        for role in COMPARED:
-            shown = self.similarity(table, role, "debiased_cka")
-            boxes[str(role)] = {"all": _boxes(shown)} | {
-                cluster: _boxes(shown.of_cluster(cluster))
-                for cluster in dict.fromkeys(shown.clusters)
-            }
+        similar = {role: self.similarity(table, role, MEASURE) for role in COMPARED}
         return {
             "schema": SCHEMA_VERSION,
             "pooling": self.pooling,
             "notes": self.notes,
-            "unseen": self.unseen,
-            "figure_2": {role: found["all"] for role, found in boxes.items()},
+            "quantile_levels": BOX_QUANTILES,
+            "figure_2": {
+                "boxes": {str(role): _boxes(self.seen(found)) for role, found in similar.items()},
+                "unseen": {
+                    str(role): _curves(self.not_seen(found)) for role, found in similar.items()
+                },
+            },
             "figure_3": {
-                role: {name: box for name, box in found.items() if name != "all"}
-                for role, found in boxes.items()
+                str(role): {
+                    cluster: _boxes(found.of_cluster(cluster))
+                    for cluster in dict.fromkeys(found.clusters)
+                }
+                for role, found in similar.items()
             },
             "figure_4": {
                 "projection": self.projection,
@@ -139,14 +156,17 @@ class PaperNumbers:
 
 def _boxes(shown: LayerGrid) -> list[dict[str, Any]]:
     """Least, quartiles and greatest over the tasks that are defined, by layer."""
-    import numpy as np
-
     found = []
     for column, layer in enumerate(shown.layers):
         defined = shown.values[np.isfinite(shown.values[:, column]), column]
         quantiles = np.quantile(defined, BOX_QUANTILES).tolist() if len(defined) else None
         found.append({"layer": layer, "n_tasks": len(defined), "quantiles": quantiles})
     return found
+
+
+def _curves(shown: LayerGrid) -> dict[str, list[float]]:
+    """The values of each task by layer, from layer 1."""
+    return {task: values.tolist() for task, values in zip(shown.tasks, shown.values, strict=True)}
 
 
 def _plain(content: Any) -> Any:

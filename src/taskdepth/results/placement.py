@@ -251,7 +251,7 @@ def _verdict(
     n_tasks: int,
     n_seeds: int,
 ) -> tuple[str | None, str]:
-    """The winner, if one is ahead of every other for certain, and what may be said in a sentence."""
+    """The winner, if one is ahead of every other by its interval, and what may be said in a sentence."""
     best = int(np.argmax(means.means))
     about = f"{SCORE_NAMES[score]}, {counted(n_tasks, 'task')}, {counted(n_seeds, 'seed')}"
     # who chose the same blocks trained the same model, and is no rival
@@ -275,9 +275,9 @@ def _verdict(
         f"other tasks and seeds might give ({about})."
     ]
     if sure:
-        sentences.append(f"Better than {reference} for certain: {', '.join(sure)}.")
+        sentences.append(f"Better than {reference} by its 95 % interval: {', '.join(sure)}.")
     if worse:
-        sentences.append(f"Worse than {reference} for certain: {', '.join(worse)}.")
+        sentences.append(f"Worse than {reference} by its 95 % interval: {', '.join(worse)}.")
     if n_seeds == 1:
         sentences.append("One seed says nothing about other seeds.")
     return None, " ".join(sentences)

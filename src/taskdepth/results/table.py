@@ -49,7 +49,8 @@ class Row:
     (`task`, `cluster`, `label`, `option`, `first_token`), a similarity a `reference`: the role of the
     other model.
     `name` is the score or measure (`accuracy`, `debiased_cka`, …) of the last prompt token; other
-    poolings carry theirs as a suffix, `accuracy@mean`. `lower` and `upper` bound the 95 % interval.
+    poolings carry theirs as a suffix, `accuracy@mean`. What stands beside a measure has its name and
+    an ending: `_shuffled`, `_influence`, `_standardised`. `lower` and `upper` bound the 95 % interval.
     NaN means undefined, never zero.
     Rows about no single task have task and cluster `all`.
     """

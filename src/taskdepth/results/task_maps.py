@@ -18,8 +18,8 @@ from taskdepth.files import replacing
 
 SCHEMA_VERSION = "1"
 MEASURES = {
-    "centroid_cosine": "cosine of the tasks' mean states",
-    "covariance_cosine": "cosine of the tasks' covariances",
+    "centroid_cosine": "where the prompts lie",
+    "covariance_cosine": "along what they differ",
 }
 
 

@@ -1,56 +1,141 @@
-"""W&B: one run per command, per-layer curves against `layer`, and the findings as artifacts."""
+"""The life of a W&B run: where it goes, who it belongs to, and that it ends."""
 
 from __future__ import annotations
 
-import math
+import json
 import netrc
 import os
-from collections import defaultdict
+import re
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import astuple, fields
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 from urllib.parse import urlsplit
 
 import wandb
-from rich.console import Console
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 
+from taskdepth import sweep
 from taskdepth.config import LoggerConfig
-from taskdepth.results.table import LayerTable, Row
+from taskdepth.errors import ResultsError
+from taskdepth.files import write_json
+from taskdepth.terminal import shown
+
+IDS = "wandb.json"  # beside the results: an interrupted command goes on in its own W&B runs
+
+FINDINGS = "findings"  # the stage that sums a study up
+
+# charts nobody asked for: single tasks and lesser scores are kept, but not drawn until a user does
+HIDDEN = ("tasks/*", "more/*")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Which model and stage of a study a run is about, `probe` of `experimental`. A command with one run has
+    no `role`."""
+
+    stage: str
+    role: str | None = None
+
+    @property
+    def name(self) -> str:
+        """As in the names of runs: `probe-experimental`."""
+        return self.stage if self.role is None else f"{self.stage}-{self.role}"
+
+
+def is_tracking(settings: LoggerConfig) -> bool:
+    """Whether there will be runs at all."""
+    return settings.enabled and wandb_mode(settings.mode) != "disabled"
 
 
 @contextmanager
 def tracked(
-    settings: LoggerConfig, folder: Path, *, job_type: str, name: str, config: Mapping[str, Any]
+    settings: LoggerConfig,
+    folder: Path,
+    *,
+    part: Part,
+    name: str,
+    config: Mapping[str, Any],
+    suffixed: bool = False,
 ) -> Iterator[Any]:
     """A W&B run in `folder/wandb`, or None when logging is off; always finished at the end.
 
-    Without `finish` the next job of a sweep would go on writing into this run.
+    Without `finish` the next job of a sweep would go on writing into this run. `name` is the study's for
+    a command with several runs (`suffixed`): each adds its part to name and id. Runs are grouped by
+    `logger.group`, else by sweep, else by study.
     """
-    if not settings.enabled or wandb_mode(settings.mode) == "disabled":
+    if not is_tracking(settings):
         yield None
         return
+    if os.environ.get("WANDB_SWEEP_ID") and suffixed and part.stage != FINDINGS:
+        yield None  # an agent of `wandb sweep` has one run for the whole command
+        return
+    mode = wandb_mode(settings.mode)
+    job = _sweep_job()
+    study = settings.group or (job.sweep if job else name)
+    about = {"study": study, "stage": part.stage}
+    about |= {"role": part.role} if part.role else {}
+    about |= {"sweep": job.sweep, "sweep_job": job.number} if job else {}
+    base = _base_id(settings, folder)
     run = wandb.init(
         project=settings.project,
         entity=settings.entity,
-        group=settings.group,
-        tags=settings.tags,
+        group=study,
+        tags=[*settings.tags, part.stage, *([part.role] if part.role else [])],
         notes=settings.notes,
-        name=name,
-        job_type=job_type,
+        name=f"{name}/{part.name}" if suffixed else name,
+        id=f"{base}-{part.name}" if suffixed else base,
+        resume="allow" if mode == "online" else None,  # offline has nobody to ask
+        job_type=part.stage,
         dir=str(folder),
-        mode=wandb_mode(settings.mode),
-        config=dict(config),
+        mode=mode,
+        config={**config, **about},
         settings=wandb.Settings(silent=True, console="off"),
     )
+    for names in HIDDEN:
+        run.define_metric(names, hidden=True)
     exit_code = 1
     try:
         yield run
         exit_code = 0
     finally:
         run.finish(exit_code=exit_code)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    sweep: str
+    number: str
+
+
+def _sweep_job() -> _Job | None:
+    """The sweep that this process works for, and the number of the job."""
+    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+        return None
+    job = HydraConfig.get().job
+    return _Job(sweep.current(), str(job.num))
+
+
+def _base_id(settings: LoggerConfig, folder: Path) -> str:
+    """`logger.id`, or that of the interrupted command that this one goes on with, or a new one.
+
+    Raises:
+        ResultsError: the folder's runs have another id than the one that is asked for.
+    """
+    path = folder / IDS
+    if path.is_file():
+        known = str(json.loads(path.read_text(encoding="utf-8"))["id"])
+        if settings.id not in (None, known):
+            raise ResultsError(
+                f"{folder} belongs to the W&B runs {known}, not to logger.id={settings.id}"
+            )
+        return known
+    base = settings.id or secrets.token_hex(4)
+    write_json(path, {"id": base, "project": settings.project, "entity": settings.entity})
+    return base
 
 
 def wandb_mode(mode: str) -> Any:
@@ -76,68 +161,23 @@ def is_logged_in() -> bool:
     return any(accounts.authenticators(host) for host in hosts if host)
 
 
-def log_layers(run: Any, table: LayerTable) -> None:
-    """Every value of `table` as a curve against `layer`, and all rows as one table.
-
-    `probe/<role>/<target>/<name>` and `similarity/<role>_vs_<reference>/<name>` are medians over tasks;
-    the same with `/task/<task>` appended are single tasks. Undefined values are left out of the curves.
-    """
-    run.define_metric("layer", hidden=True)
-    for section in ("probe", "similarity", "geometry"):
-        run.define_metric(f"{section}/*", step_metric="layer")
-    for layer, values in sorted(layer_series(table).items()):
-        run.log({"layer": layer, **values})
-    columns = [field.name for field in fields(Row)]
-    run.log({"layers": wandb.Table(columns=columns, data=[list(astuple(row)) for row in table])})
-
-
-def layer_series(table: LayerTable) -> dict[int, dict[str, float]]:
-    """What `log_layers` plots: layer → metric key → value."""
-    series: dict[int, dict[str, float]] = defaultdict(dict)
-    by_task: dict[tuple[int, str], list[float]] = defaultdict(list)
-    for row in table:
-        if math.isnan(row.value):
-            continue
-        key = _key(row)
-        if row.task != "all":
-            series[row.depth][f"{key}/task/{row.task}"] = row.value
-            by_task[row.depth, key].append(row.value)
-        elif row.cluster != "all":
-            series[row.depth][f"{key}/cluster/{row.cluster}"] = row.value
-        else:
-            series[row.depth][key] = row.value
-    for (depth, key), values in by_task.items():
-        series[depth].setdefault(key, median(values))
-    return dict(series)
-
-
-def _key(row: Row) -> str:
-    about = row.target if row.reference is None else f"vs_{row.reference}"
-    return "/".join(part for part in (row.kind, row.role, about, row.name) if part)
-
-
 def log_pictures(run: Any, pictures: Mapping[str, Path]) -> None:
     """The figures, as pictures."""
     run.log({f"figures/{name}": wandb.Image(str(path)) for name, path in pictures.items()})
 
 
-def log_artifact(
-    run: Any, name: str, kind: str, files: list[Path], about: Mapping[str, Any]
-) -> None:
-    """Files and folders as one versioned artifact."""
-    artifact = wandb.Artifact(name, type=kind, metadata=dict(about))
-    for path in files:
-        if path.is_dir():
-            artifact.add_dir(str(path), name=path.name)
-        elif path.exists():
-            artifact.add_file(str(path))
-    run.log_artifact(artifact)
+def slug(name: str) -> str:
+    """`name` with only those characters that W&B takes in the name of an artifact.
+
+    >>> slug("my org/Llama 2 (7b)")
+    'my-org-Llama-2-7b'
+    """
+    return re.sub(r"[^A-Za-z0-9_.]+", "-", name).strip("-")[:100]
 
 
-def say_where(run: Any, console: Console) -> None:
-    """One line: where the W&B run is."""
-    if run is None:
-        return
-    folder = Path(run.dir).parent
-    where = f"{folder} (offline; wandb sync sends it)" if run.offline else run.url
-    console.print(f"W&B: {where}", soft_wrap=True, highlight=False)
+def where(settings: LoggerConfig, folder: Path) -> str:
+    """Where a command's runs are, in a phrase."""
+    if wandb_mode(settings.mode) == "offline":
+        return f"offline: wandb sync {shown(folder)}/wandb/offline-run-*"
+    base = wandb.setup().settings.app_url.rstrip("/")
+    return f"{base}/{settings.entity or '<you>'}/{settings.project}"

@@ -71,14 +71,15 @@ class LayerSelection:
         """PEFT's LoraConfig for these blocks; `settings` are its other arguments.
 
         Without `target_modules`, a list of names, PEFT takes those that it knows for the architecture.
+        Where the selection has a rank for each block, `r` and `lora_alpha` only give the scaling.
 
         Raises:
-            ConfigError: an argument is unknown to PEFT or wrong, or chooses blocks by itself.
+            ConfigError: an argument is unknown to PEFT or wrong, or chooses blocks or ranks by itself.
 
-        >>> select("manual", 8, "tiny", blocks=[4, 3]).to_lora_config(r=4).layers_to_transform
+        >>> LayerSelection((3, 4), 8, "manual", "", "tiny").to_lora_config(r=4).layers_to_transform
         [3, 4]
         """
-        return lora_config(self.blocks, r=r, lora_alpha=lora_alpha, **settings)
+        return lora_config(self.blocks, self.rank_pattern, r=r, lora_alpha=lora_alpha, **settings)
 
     def write(self, path: Path) -> None:
         """Write `selection.yaml` in one step: the file is whole or absent."""

@@ -13,6 +13,7 @@ from taskdepth.results.table import LayerTable
 from taskdepth.types import Role
 
 QUARTILES = (0.25, 0.5, 0.75)
+DIMENSIONS = "dimensions_for_variance"  # of the 99 %, arXiv:2410.20008
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,7 +32,12 @@ class Signals:
 
 
 def layer_signals(
-    table: LayerTable, *, name: str = "debiased_cka", n_bootstrap: int = 200, seed: int = 0
+    table: LayerTable,
+    *,
+    name: str = "debiased_cka",
+    n_bootstrap: int = 200,
+    seed: int = 0,
+    n_layers: int | None = None,
 ) -> Signals:
     """Curves of the similarity `name` with the control models, summed up over tasks.
 
@@ -40,10 +46,13 @@ def layer_signals(
     learnt. With both models it is the median over tasks of experimental minus pre-trained
     similarity, and a third signal: how far joint tuning moved the layer towards its single-task
     specialists. With one model it is 1 - median, which is no signal of its own: how far the
-    specialists' layer is from that model's.
+    specialists' layer is from that model's. Where the table has both models' geometry there is one
+    more signal: the median over tasks of how many more dimensions hold 99 % of the variance in the
+    experimental model.
 
     Several values of one model, task and layer (seeds of the control models) are averaged first.
     Undefined values are left out of means, medians and quartiles. The bootstrap draws tasks.
+    `n_layers` is L, by default that of the table.
 
     Raises:
         ResultsError: the table has no such rows, or two models play the same role in it.
@@ -64,18 +73,35 @@ def layer_signals(
             )
     # rows about no single task are called `all`
     tasks = [task for task in by_role[roles[0]].unique("task") if task != "all"]
-    curves = [mean_curves(by_role[role], tasks, table.n_blocks) for role in roles]
+    n_layers = table.n_blocks if n_layers is None else n_layers
+    curves = [mean_curves(by_role[role], tasks, n_layers) for role in roles]
+    dimensions = _dimensions_gain(table, tasks, n_layers)
     drawn = np.random.default_rng(seed).integers(len(tasks), size=(n_bootstrap, len(tasks)))
-    (summary,) = _summaries(curves, np.arange(len(tasks))[None])
-    names = (f"{roles[0]}_median", f"{roles[0]}_iqr", "gain")[: len(roles) + 1]
-    n_signals = len(names)
+    (summary,) = _summaries(curves, dimensions, np.arange(len(tasks))[None])
+    names = (f"{roles[0]}_median", f"{roles[0]}_iqr", "gain", "dimensions_gain")
+    kept = [0, 1, *([2] if len(roles) == 2 else []), *([3] if dimensions is not None else [])]
     return Signals(
-        names=names,
-        values=summary[:n_signals],
+        names=tuple(names[i] for i in kept),
+        values=summary[kept],
         gain=summary[2],
-        resampled=_summaries(curves, drawn)[:, :n_signals],
+        resampled=_summaries(curves, dimensions, drawn)[:, kept],
         n_tasks=len(tasks),
     )
+
+
+def _dimensions_gain(
+    table: LayerTable, tasks: list[str], n_layers: int
+) -> Float[np.ndarray, "n_tasks n_layers"] | None:
+    """How many more dimensions the experimental model uses; None where that was not measured."""
+    both = [
+        table.where(kind="geometry", name=DIMENSIONS, role=role)
+        for role in (Role.EXPERIMENTAL, Role.PRETRAINED)
+    ]
+    if not all(map(len, both)):
+        return None
+    experimental, pretrained = (mean_curves(rows, tasks, n_layers) for rows in both)
+    gain: np.ndarray = experimental - pretrained
+    return gain
 
 
 def mean_curves(
@@ -92,12 +118,17 @@ def mean_curves(
 
 
 def _summaries(
-    curves: list[Float[np.ndarray, "n_tasks n_layers"]], drawn: Int[np.ndarray, "n_draws n_tasks"]
-) -> Float[np.ndarray, "n_draws 3 n_layers"]:
-    """Median, inter-quartile range and gain for each draw of tasks."""
+    curves: list[Float[np.ndarray, "n_tasks n_layers"]],
+    dimensions: Float[np.ndarray, "n_tasks n_layers"] | None,
+    drawn: Int[np.ndarray, "n_draws n_tasks"],
+) -> Float[np.ndarray, "n_draws n_curves n_layers"]:
+    """Median, inter-quartile range and gain for each draw of tasks, and the gain in dimensions."""
     lower, median, upper = _quartiles(curves[0][drawn])
     gain = _quartiles((curves[0] - curves[1])[drawn])[1] if len(curves) == 2 else 1 - median
-    return np.stack([median, upper - lower, gain], axis=1)
+    found = [median, upper - lower, gain]
+    if dimensions is not None:
+        found.append(_quartiles(dimensions[drawn])[1])
+    return np.stack(found, axis=1)
 
 
 def _quartiles(

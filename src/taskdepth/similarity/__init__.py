@@ -21,6 +21,7 @@ from taskdepth.similarity.predictivity import ridge_predictivity
 from taskdepth.similarity.shape import procrustes, procrustes_cosine
 from taskdepth.similarity.streaming import DebiasedCKA, LinearCKA
 from taskdepth.similarity.subspaces import principal_angles, subspace_overlap
+from taskdepth.similarity.tasks import TaskSimilarity, task_similarity
 
 __all__ = [
     "MEASURES",
@@ -31,6 +32,7 @@ __all__ = [
     "Geometry",
     "LinearCKA",
     "Measure",
+    "TaskSimilarity",
     "anisotropy",
     "cka_grid",
     "compare",
@@ -52,5 +54,6 @@ __all__ = [
     "rsa",
     "subspace_overlap",
     "svcca",
+    "task_similarity",
     "top_dimensions_share",
 ]

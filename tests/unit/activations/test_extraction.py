@@ -9,7 +9,6 @@ import transformers
 from peft import LoraConfig
 from torch import Tensor, nn
 
-from conftest import tiny_llama
 from taskdepth import layers
 from taskdepth.activations import extraction
 from taskdepth.activations.capture import each_depth
@@ -19,6 +18,7 @@ from taskdepth.errors import ModelError
 from taskdepth.models import adapters
 from taskdepth.models.loading import LanguageModel
 from taskdepth.models.packing import can_pack
+from tiny import tiny_llama
 
 POOLINGS = [Pooling.LAST_TOKEN, Pooling.MEAN]
 LENGTHS = (3, 11, 1, 7, 20, 2, 2)

@@ -3,9 +3,9 @@ from __future__ import annotations
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from conftest import tiny_llama
 from taskdepth.activations.plan import Cost, bytes_on_disk, forward_flops, measured_rate, table
 from taskdepth.activations.pooling import Pooling
+from tiny import tiny_llama
 
 
 def test_flops_are_those_that_torch_counts() -> None:
@@ -27,7 +27,7 @@ def test_the_rate_is_positive_whatever_is_pooled() -> None:
 
 def test_the_plan_adds_up() -> None:
     costs = [Cost("a", 2, 30, 3e12, 4.0, 5_000_000), Cost("b", 1, 10, 1e12, 200.0, 1_000_000)]
-    found = table(costs, 1e9, "here")
+    found = table(costs, 1e9, "kept here")
     cells = list(zip(*(list(column.cells) for column in found.columns), strict=True))
     assert cells[-1] == ("all", "3", "40", "4.0", "3 min", "6.0 MB")
     assert bytes_on_disk(2, 31, 576, 2, torch.float16) == 2 * 31 * 576 * 2 * 2

@@ -78,6 +78,7 @@ def test_folds_are_told_as_a_share_of_the_limit() -> None:
     assert (len(L2S), L2S[0], L2S[-1]) == (10, 1.0, pytest.approx(1e4))
 
 
+@pytest.mark.slow
 def test_memory_is_what_a_process_grows_by() -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(8, 2000, 400, generator=generator)

@@ -7,7 +7,15 @@ from math import ceil
 import pytest
 import torch
 
-from taskdepth.data.collate import IGNORED, best_fit_decreasing, collate, pad, token_batches
+from taskdepth.data.collate import (
+    IGNORED,
+    best_fit_decreasing,
+    collate,
+    pad,
+    side_by_side,
+    states_side_by_side,
+    token_batches,
+)
 from taskdepth.data.tokenise import TokenisedRow
 
 
@@ -131,3 +139,20 @@ def test_packs_keep_every_row_once_within_budget_as_best_fit_does(budget: int, s
 )
 def test_packs_by_hand(lengths: list[int], expected: list[list[int]]) -> None:
     assert best_fit_decreasing(lengths, 10) == expected
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_batches_side_by_side_are_one_batch_of_their_rows(packed: bool) -> None:
+    rows = [
+        TokenisedRow("a", "t", (5, 6, 7, 8), 2),
+        TokenisedRow("b", "t", (9, 4), 1),
+        TokenisedRow("c", "u", (3, 2, 1), 1),
+    ]
+    parts = [collate(rows[:2], [0, 0], packed=packed), collate(rows[2:], [0], packed=packed)]
+    joined, whole = side_by_side(parts), collate(rows, [0, 0, 1], packed=packed)
+    for name in ("input_ids", "labels", "position_ids", "example", "task_index"):
+        assert torch.equal(getattr(joined, name), getattr(whole, name)), name
+    assert (joined.lengths_tokens, joined.packed) == (whole.lengths_tokens, packed)
+    states = [part.input_ids.unsqueeze(-1).float() for part in parts]
+    found = states_side_by_side(states, packed=packed)
+    assert torch.equal(found.squeeze(-1), whole.input_ids.float())

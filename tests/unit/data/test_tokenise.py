@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from conftest import tiny_llama
 from taskdepth.data.tokenise import ENCODED_TOGETHER_ROWS, PromptFormat, Tokeniser
 from taskdepth.errors import DataError
 from taskdepth.models.loading import LanguageModel
 from taskdepth.types import Example
+from tiny import tiny_llama
 
 
 def example(prompt: str, target: str = "good") -> Example:

@@ -14,7 +14,6 @@ from peft import IA3Config, LoraConfig, PeftModel, get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor
 
-from conftest import tiny_llama
 from taskdepth import config as configs
 from taskdepth.config import TrainConfig
 from taskdepth.data.batches import Batching
@@ -26,6 +25,7 @@ from taskdepth.models import adalora, adapters, routing, starts
 from taskdepth.models.loading import LanguageModel, check_quantization
 from taskdepth.pipelines.adapting import adapt
 from taskdepth.pipelines.fitting import FitReport, fit
+from tiny import tiny_llama
 
 METHODS = sorted(
     path.stem

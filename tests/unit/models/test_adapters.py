@@ -8,9 +8,9 @@ import transformers
 from peft import LoraConfig, PeftModel
 from safetensors.torch import load_file
 
-from conftest import tiny_llama
 from taskdepth.errors import ConfigError, ModelError
 from taskdepth.models import adapters
+from tiny import tiny_llama
 
 IDS = torch.tensor([[3, 4, 5, 6]])
 

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import torch
 
-from conftest import tiny_llama
 from taskdepth.models.generation import generate
 from taskdepth.models.loading import LanguageModel
+from tiny import tiny_llama
 
 
 def prompts(n: int = 9) -> list[list[int]]:

@@ -11,12 +11,12 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
-from conftest import tiny_llama
 from taskdepth import layers
 from taskdepth.data.collate import collate
 from taskdepth.data.tokenise import TokenisedRow
 from taskdepth.models.half_tuning import HalfTuning, categories, frozen_half
 from taskdepth.models.tuner import InstructionTuner, Schedule
+from tiny import tiny_llama
 
 ROWS = [TokenisedRow("a", "t", (5, 6, 7, 8, 9), 3), TokenisedRow("b", "t", (11, 4, 3), 1)]
 SIZES = {"attention": 4, "feed_forward": 3, "norm": 2}

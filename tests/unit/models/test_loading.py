@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from conftest import TEXTS, tiny_llama
 from taskdepth.errors import ModelError
 from taskdepth.models import loading
 from taskdepth.models.tokenizer import train_tokenizer
+from tiny import TEXTS, tiny_llama
 
 
 def test_a_saved_model_comes_back_in_eval_mode(tiny_folder: Path) -> None:

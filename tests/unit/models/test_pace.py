@@ -11,11 +11,11 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 import small_fit
-from conftest import tiny_llama
 from small_fit import NAMES, ByHand, row_loss
 from taskdepth.models.balance import CoBa, SelfPaced
 from taskdepth.models.loading import LanguageModel
 from taskdepth.models.pace import Pace
+from tiny import tiny_llama
 
 
 class Seen:

@@ -12,10 +12,10 @@ from peft import IA3Config, LoraConfig, PeftConfig
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from conftest import tiny_llama
 from taskdepth.errors import ModelError
 from taskdepth.models import adapters, plain_lora
 from taskdepth.models.adapters import worn
+from tiny import tiny_llama
 
 IDS = torch.tensor([[3, 4, 5, 6]])
 PLAIN = {

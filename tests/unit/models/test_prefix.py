@@ -7,9 +7,9 @@ import torch
 import transformers
 from torch import nn
 
-from conftest import tiny_llama
 from taskdepth import layers
 from taskdepth.models.prefix import can_resume, recorded, resumed
+from tiny import tiny_llama
 
 COMMON = {
     "num_hidden_layers": 4,

@@ -17,7 +17,6 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from peft import LoraConfig
 from torch import Tensor
 
-from conftest import tiny_llama
 from small_fit import SPECS, Tasks, data
 from taskdepth import config, layers
 from taskdepth.data.batches import Batching
@@ -27,9 +26,10 @@ from taskdepth.data.tokenise import PromptFormat, Tokeniser
 from taskdepth.errors import ConfigError
 from taskdepth.models import adapters
 from taskdepth.models.packing import packed
-from taskdepth.models.prefix_cache import PrefixCache, has_room, n_bytes, reusable_blocks
+from taskdepth.models.prefix_cache import PrefixCache, has_room_on_disk, n_bytes, reusable_blocks
 from taskdepth.models.tuner import InstructionTuner, Schedule
 from taskdepth.pipelines import fitting
+from tiny import tiny_llama
 
 FIRST = 2
 LORA = {"task_type": "CAUSAL_LM", "r": 4, "target_modules": "all-linear"}
@@ -201,13 +201,22 @@ def test_looking_for_dropout_draws_nothing() -> None:
     assert torch.equal(torch.rand(3), after)
 
 
-def test_room_is_in_memory_or_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_fit_is_kept_on_disk_only_when_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cache(*overrides: str) -> Any:
+        small = [f"paths.run_dir='{tmp_path}/not/yet'", "trainer.max_epochs=2"]
+        config = settings(*small, "trainer.prefix_cache_bytes=9", *overrides)
+        return fitting.prefix_cache(adapted(tiny_llama().lm, [FIRST]), data(tiny_llama()), config)
+
     assert n_bytes(10, 8, torch.float16) == 160
+    assert cache() is None
+    assert cache("trainer.prefix_cache=true").first_block == FIRST
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
-    folder = tmp_path / "not" / "yet"
-    assert has_room(160, 160, folder)
-    assert has_room(160, 0, folder)
-    assert not has_room(900, 0, folder)
+    assert has_room_on_disk(700, tmp_path)
+    assert not has_room_on_disk(900, tmp_path)
+    with pytest.raises(ConfigError, match="bytes of disk are not free"):
+        cache("trainer.prefix_cache=true")
 
 
 @pytest.mark.parametrize(

@@ -112,13 +112,13 @@ def test_the_logger_gets_what_the_line_holds(tiny: LanguageModel, tmp_path: Path
     for line, (step, metrics) in zip(found, kept.metrics, strict=True):
         assert step == line["step"]
         expected = {}
-        for group, prefix in (("tasks", ""), ("clusters", "cluster/")):
+        for group, prefix in (("tasks", "tasks/"), ("clusters", "")):
             for name, scores in line[group].items():
                 for score, value in scores.items():
-                    expected[f"{line['split']}_{score}/{prefix}{name}"] = value
+                    expected[f"{prefix}{line['split']}_{score}/{name}"] = value
         assert metrics == expected
-    assert "train_loss/cluster/short" in kept.metrics[0][1]
-    assert "validation_rank_accuracy/mood" in kept.metrics[1][1]
+    assert "train_loss/short" in kept.metrics[0][1]
+    assert "tasks/validation_rank_accuracy/mood" in kept.metrics[1][1]
 
 
 def test_accumulated_batches_are_told_once(tiny: LanguageModel, tmp_path: Path) -> None:

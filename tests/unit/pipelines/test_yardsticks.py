@@ -87,6 +87,9 @@ def test_the_ceiling_is_the_control_model_of_another_run(
     tmp_path: Path, seeds: tuple[int | None, int | None]
 ) -> None:
     folders = [controls(tmp_path / name, seed) for name, seed in zip("ab", seeds, strict=True)]
+    if seeds == (None, None):  # a config of another program
+        for folder in folders:
+            (folder / "config.yaml").write_text("model: other\n")
     config = asked(controls=folders[0], ceiling=folders[1], foils=1)
     found = yardsticks(config, SPECS, refs(list(CLUSTERS)))
     ceiling, foil = found["cb"]

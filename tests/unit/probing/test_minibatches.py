@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -15,7 +12,6 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-import taskdepth
 from probe_problems import DEPTHS, D, HeldRows, N, problem
 from taskdepth.activations.pooling import Pooling
 from taskdepth.activations.store import ActivationStore
@@ -25,6 +21,7 @@ from taskdepth.probing.probes import fit_probes
 from taskdepth.probing.problem import ProbeProblem, StateRows, StreamedProblem
 from taskdepth.probing.result import Extras, ProbeResult
 from taskdepth.probing.streaming import JoinedRows
+from two_ranks import found_by_two
 
 L2S = (1.0, 10.0, 100.0)
 SETTINGS = Minibatches(batch_rows=128, max_epochs=60)
@@ -201,30 +198,11 @@ def work_of_a_rank(rank: int, folder: Path) -> None:
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_ranks_come_to_what_one_does(tmp_path: Path) -> None:
-    places = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
-    places.append(str(Path(taskdepth.__file__).parents[1]))
-    processes = []
-    for rank in range(2):
-        code = f"import test_minibatches as t; t.work_of_a_rank({rank}, t.Path({str(tmp_path)!r}))"
-        env = os.environ | {"PYTHONPATH": os.pathsep.join(places), "OMP_NUM_THREADS": "1"}
-        # what torchrun sets, and Lightning looks at
-        env |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
-        env |= {"LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0", "GROUP_WORLD_SIZE": "1"}
-        env |= {"TORCHELASTIC_RUN_ID": "test", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29511"}
-        processes.append(
-            subprocess.Popen([sys.executable, "-c", code], env=env, stderr=subprocess.PIPE)
-        )
-    try:
-        for process in processes:
-            _, said = process.communicate(timeout=120)
-            assert process.returncode == 0, said.decode()
-    finally:
-        for process in processes:
-            process.kill()
+    of_ranks = found_by_two(Path(__file__), tmp_path, port=29511)
     alone = fitted_together()
-    for rank in range(2):
-        of_rank = torch.load(tmp_path / f"{rank}.pt")
+    for of_rank in of_ranks:
         for name, expected in alone.items():
             for a, b in zip(of_rank[name], expected, strict=True):
                 assert float((a - b).norm() / b.norm()) < 1e-5

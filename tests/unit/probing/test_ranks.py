@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -12,12 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-import taskdepth
 from taskdepth.errors import ConfigError, DataError
 from taskdepth.probing.probes import fit_probes
 from taskdepth.probing.problem import ProbeProblem
 from taskdepth.probing.ranks import deal, in_shares
 from taskdepth.probing.solver import fit_logistic
+from two_ranks import found_by_two
 
 TOLERANCE = 1e-12
 CASES = {
@@ -95,26 +92,7 @@ def refuse(item: int) -> int:
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    folder = tmp_path_factory.mktemp("ranks")
-    places = [str(Path(__file__).parent), str(Path(taskdepth.__file__).parents[1])]
-    processes = []
-    for rank in range(2):
-        code = f"import pathlib, test_ranks as t; t.work_of_a_rank({rank}, pathlib.Path({str(folder)!r}))"
-        env = os.environ | {"PYTHONPATH": os.pathsep.join(places), "OMP_NUM_THREADS": "1"}
-        # what torchrun sets, and Lightning looks at
-        env |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
-        env |= {"TORCHELASTIC_RUN_ID": "test", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
-        processes.append(
-            subprocess.Popen([sys.executable, "-c", code], env=env, stderr=subprocess.PIPE)
-        )
-    try:
-        for process in processes:
-            _, said = process.communicate(timeout=120)
-            assert process.returncode == 0, said.decode()
-    finally:
-        for process in processes:
-            process.kill()
-    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+    return found_by_two(Path(__file__), tmp_path_factory.mktemp("ranks"), port=29500)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -96,7 +96,7 @@ def test_page_asks_for_nothing_from_outside(page: Page) -> None:
 
 
 def test_scripts_hold_nothing_that_ends_them_and_make_no_markup() -> None:
-    folder = files("taskdepth.report").joinpath("page", "scripts")
+    folder = files("taskdepth.report").joinpath("drawing", "scripts")
     found = {path.name.removesuffix(".js"): path.read_text() for path in folder.iterdir()}
     assert set(found) == set(SCRIPTS)
     for name, script in found.items():

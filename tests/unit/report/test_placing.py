@@ -1,5 +1,6 @@
 import ast
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,10 @@ PATHS = [
 ]
 
 
-def test_snippet_is_python_that_peft_takes_and_the_same_as_to_lora_config() -> None:
-    selection = select("manual", 8, "tiny", blocks=[5, 6, 7])
+@pytest.mark.parametrize("ranks", [None, {5: 4, 6: 3, 7: 3}])
+def test_snippet_is_python_that_peft_takes_and_the_same_as_to_lora_config(ranks) -> None:
+    chosen = select("manual", 8, "tiny", blocks=[5, 6, 7])
+    selection = replace(chosen, rank_pattern=ranks)
     call = ast.parse(lora_snippet(selection)).body[-1].value  # type: ignore[attr-defined]
     assert call.func.id == "LoraConfig"
     made = LoraConfig(**{each.arg: ast.literal_eval(each.value) for each in call.keywords})

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from taskdepth.report.study import Study
 from taskdepth.report.task_lines import task_lines
 from taskdepth.results.table import LayerTable
@@ -19,6 +21,12 @@ def test_task_lines_take_the_best_layer_of_the_experimental_model(study: Study) 
         depth=best.depth,
     )
     assert (line.majority, line.control_task) == (0.5, next(iter(floor)).value)
+
+
+def test_weights_of_adapters_have_no_examples(study: Study) -> None:
+    (row,) = study.table.where(role="pretrained", task="rte", kind="geometry", depth=1)
+    weights = LayerTable([replace(row, kind="weights", name="update_norm", n=2)])
+    assert task_lines(study.table + weights) == task_lines(study.table)
 
 
 def test_task_without_label_probe_has_a_line(study: Study) -> None:

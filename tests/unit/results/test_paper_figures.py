@@ -233,14 +233,17 @@ def test_the_json_holds_what_is_drawn_and_no_nan(
     def refuse(constant: str) -> None:
         raise AssertionError(constant)
 
+    numbers = replace(numbers, unseen=("cb",))
     numbers.write(tmp_path / "paper_figures.json", table)
     told = json.loads((tmp_path / "paper_figures.json").read_text(), parse_constant=refuse)
     assert told["schema"] == "1"
     assert {f"figure_{k}" for k in range(2, 8)} <= set(told)
-    box = told["figure_2"]["experimental"][2]
-    assert (box["layer"], box["n_tasks"]) == (3, 5)
-    quartiles = np.quantile(values_of(table, "experimental", 3), [0, 0.25, 0.5, 0.75, 1])
-    assert box["quantiles"] == pytest.approx(quartiles)
+    box = told["figure_2"]["boxes"]["experimental"][2]
+    assert (box["layer"], box["n_tasks"]) == (3, 4)
+    unseen = told["figure_2"]["unseen"]["experimental"]["cb"]
+    assert len(unseen) == N_LAYERS
+    seen = set(values_of(table, "experimental", 3)) - {unseen[2]}
+    assert box["quantiles"] == pytest.approx(np.quantile(list(seen), told["quantile_levels"]))
     assert [one["n_tasks"] for one in told["figure_3"]["pretrained"]["nli"]] == [2] * N_LAYERS
     assert len(told["figure_4"]["task_of_point"]) == len(told["figure_4"]["panels"][0]["points"])
     assert told["figure_5"]["control"][0]["quantiles"] == [6.0] * 5

@@ -1,57 +1,116 @@
+"""Runs are read back from what W&B wrote to disk."""
+
 from __future__ import annotations
 
-import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import wandb
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import setup_globals
+from hydra.types import RunMode
+from omegaconf import OmegaConf
 
 import wandb_log
+from taskdepth import sweep
 from taskdepth.config import LoggerConfig
+from taskdepth.errors import ResultsError
 from taskdepth.results import tracking
-from taskdepth.results.table import LayerTable, Row
+from taskdepth.results.tracking import Part
 
 
-def row(depth: int, value: float, task: str = "rte", **changes: object) -> Row:
-    about = {"model": "m", "role": "pretrained", "cluster": "nli" if task != "all" else "all"}
-    about |= {"kind": "probe", "name": "accuracy", "target": "label", "n": 9, "seed": 0}
-    return Row(task=task, depth=depth, value=value, **(about | changes))  # type: ignore[arg-type]
+def tracked(folder: Path, **changes: Any) -> Any:
+    settings = LoggerConfig(**changes)
+    return tracking.tracked(settings, folder, part=Part("probe"), name="mine", config={"a": 1})
 
 
-SIMILARITY = {"kind": "similarity", "name": "debiased_cka", "target": None, "reference": "control"}
-TABLE = LayerTable(
-    [
-        *(row(depth, depth / 10) for depth in range(3)),
-        *(row(depth, depth / 5, task="cb") for depth in range(3)),
-        *(row(depth, 0.5, task="all", target="task") for depth in range(3)),
-        row(2, 0.25, task="all", cluster="nli", target="cluster", name="recall"),
-        row(0, math.nan, **SIMILARITY),
-        row(1, 0.75, **SIMILARITY),
-    ]
-)
-
-
-def test_series_are_medians_tasks_and_clusters_without_the_undefined() -> None:
-    series = tracking.layer_series(TABLE)
-    assert set(series) == {0, 1, 2}
-    assert series[2]["probe/pretrained/label/accuracy/task/rte"] == 0.2
-    assert series[2]["probe/pretrained/label/accuracy"] == pytest.approx(0.3)
-    assert series[1]["probe/pretrained/task/accuracy"] == 0.5
-    assert series[2]["probe/pretrained/cluster/recall/cluster/nli"] == 0.25
-    assert series[1]["similarity/pretrained/vs_control/debiased_cka/task/rte"] == 0.75
-    assert not any(key.startswith("similarity") for key in series[0])
-
-
-def test_the_transaction_log_holds_every_value_against_layer(tmp_path: Path) -> None:
+def test_a_run_says_what_it_is(tmp_path: Path) -> None:
+    about = {"group": "study", "tags": ["first"], "notes": "why", "project": "p"}
     with tracking.tracked(
-        LoggerConfig(), tmp_path, job_type="probe", name="x", config={"a": 1}
-    ) as run:
-        tracking.log_layers(run, TABLE)
-    logged = {h["layer"]: h for h in wandb_log.history(tmp_path) if "layer" in h}
-    for layer, values in tracking.layer_series(TABLE).items():
-        assert {key: logged[layer][key] for key in values} == values
-    assert wandb_log.step_metrics(tmp_path)["probe/*"] == "layer"
-    assert wandb_log.step_metrics(tmp_path)["similarity/*"] == "layer"
+        LoggerConfig(**about),  # type: ignore[arg-type]
+        tmp_path,
+        part=Part("probe", "pretrained"),
+        name="mine",
+        config={"a": {"b": 1}},
+        suffixed=True,
+    ):
+        pass
+    run = wandb_log.about(tmp_path, "probe-pretrained")
+    assert (run.project, run.run_group, run.notes) == ("p", "study", "why")
+    assert (run.display_name, run.job_type) == ("mine/probe-pretrained", "probe")
+    assert set(run.tags) == {"first", "probe", "pretrained"}
+    expected = {"a": {"b": 1}, "study": "study", "stage": "probe", "role": "pretrained"}
+    found = wandb_log.config(tmp_path, "probe-pretrained")
+    assert {key: found[key] for key in expected} == expected
+    metrics = wandb_log.metrics(tmp_path, "probe-pretrained")
+    assert all(metrics[glob].options.hidden for glob in ("tasks/*", "more/*"))
+
+
+def test_the_parts_of_a_command_are_runs_of_one_study(tmp_path: Path) -> None:
+    ids = []
+    for stage in ("extract", "probe"):
+        with tracking.tracked(
+            LoggerConfig(), tmp_path, part=Part(stage), name="s", config={}, suffixed=True
+        ) as run:
+            ids.append(run.id)
+    base = ids[0].removesuffix("-extract")
+    assert ids[1] == f"{base}-probe"
+    assert {wandb_log.about(tmp_path, part).run_group for part in ("extract", "probe")} == {"s"}
+
+
+def test_a_command_goes_on_in_its_own_run(tmp_path: Path) -> None:
+    ids = []
+    for _ in range(2):  # the second as after an interruption
+        with tracked(tmp_path) as run:
+            ids.append(run.id)
+    assert ids[0] == ids[1]
+    with (
+        pytest.raises(ResultsError, match=r"not to logger\.id=another"),
+        tracked(tmp_path, id="another"),
+    ):
+        pass
+
+
+def test_an_id_can_be_given(tmp_path: Path) -> None:
+    with tracked(tmp_path, id="my-id") as run:
+        assert run.id == "my-id"
+
+
+def test_resuming_is_asked_for_online_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, Any]] = []
+
+    class Begun:
+        offline = False
+
+        def define_metric(self, *_: Any, **__: Any) -> None: ...
+
+        def finish(self, exit_code: int) -> None: ...
+
+    def init(**settings: Any) -> Begun:
+        asked.append(settings)
+        return Begun()
+
+    monkeypatch.setattr(wandb, "init", init)
+    for mode in ("online", "offline"):
+        with tracked(tmp_path, mode=mode):
+            pass
+    assert [settings["resume"] for settings in asked] == ["allow", None]
+    assert asked[0]["id"] == asked[1]["id"]
+
+
+def test_a_job_of_a_sweep_is_grouped_with_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(sweep.NAME, "sweep-7")
+    setup_globals()
+    mode = {"hydra": {"mode": RunMode.MULTIRUN, "job": {"num": 3}}}
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", OmegaConf.create(mode))
+    with tracked(tmp_path):
+        pass
+    assert wandb_log.about(tmp_path).run_group == "sweep-7"
+    found = wandb_log.config(tmp_path)
+    assert (found["sweep"], found["sweep_job"]) == ("sweep-7", "3")
 
 
 def test_a_run_is_finished_after_an_error_and_the_next_is_another(tmp_path: Path) -> None:
@@ -59,7 +118,7 @@ def test_a_run_is_finished_after_an_error_and_the_next_is_another(tmp_path: Path
 
     def failing(folder: Path) -> None:
         folder.mkdir()
-        with tracking.tracked(LoggerConfig(), folder, job_type="j", name="n", config={}) as run:
+        with tracked(folder) as run:
             ids.append(run.id)
             raise RuntimeError("stop")
 
@@ -67,22 +126,13 @@ def test_a_run_is_finished_after_an_error_and_the_next_is_another(tmp_path: Path
         with pytest.raises(RuntimeError, match="stop"):
             failing(tmp_path / name)
         assert wandb.run is None
+        assert wandb_log.records(tmp_path / name)[-1].exit.exit_code == 1
     assert len(set(ids)) == 2
 
 
-def test_artifacts_hold_files_and_folders(tmp_path: Path) -> None:
-    (tmp_path / "adapter").mkdir()
-    (tmp_path / "adapter" / "weights").write_text("1")
-    (tmp_path / "table").write_text("2")
-    with tracking.tracked(LoggerConfig(), tmp_path, job_type="j", name="n", config={}) as run:
-        files = [tmp_path / "adapter", tmp_path / "table", tmp_path / "absent"]
-        tracking.log_artifact(run, "findings", "findings", files, {})
-    assert wandb_log.artifacts(tmp_path)["findings"] == {"adapter/weights", "table"}
-
-
 def test_disabled_means_nothing_is_written(tmp_path: Path) -> None:
-    for settings in (LoggerConfig(enabled=False), LoggerConfig(mode="disabled")):
-        with tracking.tracked(settings, tmp_path, job_type="j", name="n", config={}) as run:
+    for changes in ({"enabled": False}, {"mode": "disabled"}):
+        with tracked(tmp_path, **changes) as run:
             assert run is None
     assert list(tmp_path.iterdir()) == []
 

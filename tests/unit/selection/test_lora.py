@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,12 +24,27 @@ def test_config_is_for_the_chosen_blocks_alone() -> None:
     assert config.task_type == "CAUSAL_LM"
 
 
-@pytest.mark.parametrize("modules", [None, ["q_proj", "down_proj"]])
-def test_peft_adapts_exactly_those_blocks(modules: list[str] | None) -> None:
+def tiny_model() -> LlamaForCausalLM:
     sizes = {"hidden_size": 8, "intermediate_size": 16, "vocab_size": 11}
     shape = {"num_hidden_layers": 4, "num_attention_heads": 2, "num_key_value_heads": 2}
-    lm = LlamaForCausalLM(LlamaConfig(**sizes, **shape))
-    model = get_peft_model(lm, SELECTION.to_lora_config(r=2, target_modules=modules))
+    return LlamaForCausalLM(LlamaConfig(**sizes, **shape))
+
+
+@pytest.mark.parametrize("ranks", [{1: 3, 3: 5}, {1: 5, 3: 3}, {1: 4, 3: 4}])
+def test_ranks_of_the_selection_are_those_of_the_adapter(ranks: dict[int, int]) -> None:
+    selection = replace(SELECTION, rank_pattern=ranks)
+    model = get_peft_model(tiny_model(), selection.to_lora_config(target_modules=["q_proj"]))
+    found = {b: model.base_model.model.model.layers[b].self_attn.q_proj for b in ranks}
+    assert {b: layer.r["default"] for b, layer in found.items()} == ranks
+    assert {layer.scaling["default"] for layer in found.values()} == {2.0}
+    assert adapters.adapted_blocks(model) == (1, 3)
+    with pytest.raises(ConfigError, match="use_rslora"):
+        selection.to_lora_config(use_rslora=True)
+
+
+@pytest.mark.parametrize("modules", [None, ["q_proj", "down_proj"]])
+def test_peft_adapts_exactly_those_blocks(modules: list[str] | None) -> None:
+    model = get_peft_model(tiny_model(), SELECTION.to_lora_config(r=2, target_modules=modules))
     assert adapters.adapted_blocks(model) == (1, 3)
 
 
@@ -36,8 +52,9 @@ def test_peft_adapts_exactly_those_blocks(modules: list[str] | None) -> None:
     ("settings", "words"),
     [
         ({"target_modules": "all-linear"}, "name the modules in a list"),
-        ({"layers_to_transform": [0]}, "layers_to_transform: the selection chooses"),
-        ({"layers_pattern": "h"}, "layers_pattern: the selection chooses"),
+        ({"layers_to_transform": [0]}, "layers_to_transform: the selection says that"),
+        ({"layers_pattern": "h"}, "layers_pattern: the selection says that"),
+        ({"rank_pattern": {}}, "rank_pattern: the selection says that"),
         ({"rank": 8}, "LoraConfig refuses: .*rank"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import inspect
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -158,3 +159,43 @@ def test_more_columns_than_rows(name):
     padded = torch.cat([x, torch.zeros(40, 60, dtype=x.dtype)], dim=1)
     measure = MEASURES[name].function
     assert float(measure(padded, y)) == pytest.approx(float(measure(x, y)), abs=1e-10)
+
+
+PAGE = Path(__file__).parents[3] / "docs" / "similarity.md"
+
+
+def documented():
+    """The table of measures in the documentation: name → its cells."""
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("| measure |"))
+    names = [cell.strip() for cell in lines[start].strip("|").split("|")]
+    rows = {}
+    for line in lines[start + 2 :]:
+        if not line.startswith("|"):
+            break
+        cells = dict(zip(names, (cell.strip() for cell in line.strip("|").split("|")), strict=True))
+        rows[cells.pop("measure").strip("`")] = cells
+    return rows
+
+
+def test_the_documentation_has_every_measure():
+    assert list(documented()) == list(MEASURES)
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_the_documentation_says_what_the_measure_declares(name):
+    measure, cells = MEASURES[name], documented()[name]
+    assert cells.pop("what it tells")
+    flags = {
+        "rotation": measure.orthogonal,
+        "scaling": measure.scaling,
+        "translation": measure.translation,
+        "invertible map": measure.invertible_linear,
+        "symmetric": measure.symmetric,
+    }
+    assert cells == {
+        **{column: "yes" if flag else "no" for column, flag in flags.items()},
+        "range": f"{measure.lowest:.3g} to {measure.highest:.3g}",
+        "itself": "–" if measure.of_itself is None else f"{measure.of_itself:g}",
+        "min n": str(measure.min_n),
+    }

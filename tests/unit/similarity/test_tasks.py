@@ -158,7 +158,6 @@ def test_a_task_whose_states_are_all_the_same_has_a_place_and_no_directions():
         ([randn(6, 4)] * 2, "from 3 on"),
         ([randn(6, 4)] * 2 + [randn(6, 5)], "same width"),
         ([randn(6, 4)] * 2 + [randn(3, 4)], "4 rows or more"),
-        ([randn(6)] * 3, "each a matrix"),
     ],
 )
 def test_refuses(states, words):

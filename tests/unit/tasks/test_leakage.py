@@ -83,6 +83,7 @@ def test_nothing_in_common(tmp_path: Path) -> None:
     assert report.overlaps == report.across_splits == report.across_tasks == ()
 
 
+@pytest.mark.slow
 def test_memory_is_16_bytes_a_prompt_and_what_a_dictionary_needs() -> None:
     class Endless:
         def examples(self, task: str, split: Split) -> Rows:

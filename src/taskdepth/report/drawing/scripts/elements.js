@@ -33,6 +33,16 @@ function tick(label, checked, onchange) {
   return html("label", {class: "tick"}, box, label);
 }
 
+/** Put `controls` into `holder` in place of those before, and leave the focus where it was. */
+function setControls(holder, ...controls) {
+  const nameOf = (label) => label?.firstChild.data ?? label?.lastChild.data;
+  const focused = holder.contains(document.activeElement) ? nameOf(document.activeElement.closest("label")) : null;
+  holder.replaceChildren(...controls);
+  if (focused === null) return;
+  const label = [...holder.querySelectorAll("label")].find((each) => nameOf(each) === focused);
+  label?.querySelector("select, input").focus();
+}
+
 /** `text` cut to what fits into so many pixels of the 11 px font. */
 function cut(text, widthPx) {
   const line = text.replace(/\s+/g, " ").trim();

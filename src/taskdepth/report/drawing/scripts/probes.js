@@ -24,7 +24,7 @@ function drawProbes(section) {
       state[key] = value;
       build();
     };
-    controls.replaceChildren(
+    setControls(controls,
       menu("Probe for", [...kinds], state.kind, change("kind"), true),
       menu("Show", VIEWS, state.view, change("view"), true),
       ...(named.length ? [menu("Task", [["", "all, by cluster"], ...named], state.task, change("task"), true)] : []),

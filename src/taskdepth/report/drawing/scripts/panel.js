@@ -28,7 +28,7 @@ function panel(holder, widthPx, spec) {
   const {layers, range, heightPx = 190, lines = [], boxes = [], intervals = [], ends = [], adapted = []} = spec;
   const {describe, alt, names = []} = spec;
   const inner = {width: widthPx - MARGIN.left - MARGIN.right, height: heightPx - MARGIN.top - MARGIN.bottom};
-  const pitch = inner.width / layers.length;
+  const pitch = inner.width / (layers.at(-1) - layers[0] + 1); // not every layer need be there
   const x = (layer) => MARGIN.left + (layer - layers[0] + 0.5) * pitch;
   const y = (value) => MARGIN.top + (1 - (value - range[0]) / (range[1] - range[0])) * inner.height;
   const axes = {x, y, pitch, bottom: MARGIN.top + inner.height, right: widthPx - MARGIN.right};
@@ -132,8 +132,9 @@ function addHair(drawing, {x, bottom, pitch}, layers, describe) {
     tooltip.hide();
   };
   const point = (event) => {
-    const index = Math.floor((pointIn(drawing, event)[0] - MARGIN.left) / pitch);
-    if (index < 0 || index >= layers.length) hide();
+    const [pointed] = pointIn(drawing, event);
+    const index = layers.findIndex((layer) => Math.abs(x(layer) - pointed) <= pitch / 2);
+    if (index < 0) hide();
     else tooltip.show(mark(index), event.clientX, event.clientY);
   };
   const press = (event) => {
@@ -174,7 +175,7 @@ function caption(name, said) {
 function rangeOf(numbers) {
   const defined = numbers.filter((number) => !Number.isNaN(number));
   if (!defined.length) return [0, 1];
-  const low = Math.min(...defined), high = Math.max(...defined);
+  const [low, high] = extent(defined);
   if (low >= 0 && high <= 1) return [0, 1];
   if (low >= -1 && high <= 1) return [Math.floor(low * 10) / 10, Math.max(0, Math.ceil(high * 10) / 10)];
   const spare = (high - low || 1) * 0.04;

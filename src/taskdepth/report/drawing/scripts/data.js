@@ -101,6 +101,16 @@ function quantile(numbers, q) {
   return sorted[below] + (place - below) * ((sorted[below + 1] ?? sorted[below]) - sorted[below]);
 }
 
+/** The lowest and the highest of the numbers that are defined; NaN of none. */
+function extent(numbers) {
+  let low = Infinity, high = -Infinity;
+  for (const number of numbers) {
+    if (number < low) low = number;
+    if (number > high) high = number;
+  }
+  return low <= high ? [low, high] : [NaN, NaN];
+}
+
 /** "n = 48", or "n = 48 to 96", of some tasks. */
 function nOf(grid, tasks) {
   const counts = tasks.map((task) => grid.nOf.get(task)).filter((n) => n > 0);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,31 @@ def test_tasks_are_told_apart_by_a_sample(study: list[str], stored: Path) -> Non
     labels = table.where(target="label", name="accuracy")
     expected = LayerTable.read(stored / "layers.parquet").where(target="label", name="accuracy")
     assert [row.n for row in labels] == [row.n for row in expected]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words", "is_kept"),
+    [
+        ([], ["kept in", "states"], True),
+        (["extraction.keep=none"], ["nothing is kept; up to 256 rows", "task and cluster"], False),
+        (["extraction.keep=none", "probe.targets=[label]"], ["nothing is kept"], False),
+    ],
+)
+def test_the_plan_says_what_is_kept(
+    study: list[str],
+    overrides: list[str],
+    words: list[str],
+    is_kept: bool,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    elsewhere = Path(study[0]) / "states"
+    measured(study, "extraction.plan=true", f"paths.activations='{elsewhere}'", *overrides)
+    said = " ".join(capsys.readouterr().err.split())
+    assert all(word in said for word in words), said
+    total = re.search(r"│ all │.*?([\d.]+) MB │", said)
+    assert total is not None
+    assert (float(total[1]) > 0) == is_kept
+    assert not elsewhere.exists()
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ function drawDepthMaps(section) {
     map.numbers ??= unpack(map.values);
     const depths = (count) => Array.from({length: count}, (_, depth) => depth);
     const value = (i, j) => map.numbers[i * map.columns + j];
-    const scale = colourScale(...colourRange([...map.numbers]));
-    bar.replaceChildren(scaleBar(scale, map.title, [quantile([...map.numbers], 0), 1]));
+    const scale = scaleFor(map.numbers);
+    bar.replaceChildren(scaleBar(scale, map.title, extent(map.numbers)));
     holder.replaceChildren();
     about.textContent = `${map.task}, n = ${map.n.toLocaleString("en")}. Rows: depths of the ${map.y}; columns: depths of the ${map.x}.`;
     const describe = (i, j) => [
@@ -37,7 +37,7 @@ function drawDepthMaps(section) {
       build();
       draw();
     };
-    controls.replaceChildren(
+    setControls(controls,
       menu("Measure", distinct((map) => map.title, () => true), state.measure, change("measure"), true),
       menu("Models", pairs, state.pair, change("pair"), true),
       menu("Task", tasks, state.task, change("task"), true),
@@ -59,16 +59,15 @@ function drawTaskMaps(section) {
   const controls = html("div", {class: "controls"}), bar = html("div"), holder = html("div");
   const slider = html("input", {type: "range", min: 0, step: 1, "aria-label": "depth"}), told = html("output", {});
   const numbers = new Map(); // unpacked when first shown
-  let width = 0, painted = null, layer = 0;
+  let width = 0, painted = null, scale = null;
 
   const current = () => maps.find((map) => map.label === state.label && map.title === state.measure) ?? maps[0];
   const value = (i, j) => {
     const map = current(), size = map.tasks.length;
     return numbers.get(map)[(state.at * size + i) * size + j];
   };
-  const scaleOf = (map) => colourScale(...colourRange([...numbers.get(map)]));
   const tell = () => {
-    layer = current().depths[state.at];
+    const layer = current().depths[state.at];
     told.textContent = layer === 0 ? "depth 0, the embeddings" : `layer ${layer}`;
     slider.setAttribute("aria-valuetext", told.textContent);
   };
@@ -79,8 +78,9 @@ function drawTaskMaps(section) {
     state.at = Math.min(state.at, map.depths.length - 1);
     slider.value = state.at;
     tell();
-    const scale = scaleOf(map), names = map.tasks.map((task) => contents.tasks[task].name);
-    bar.replaceChildren(scaleBar(scale, map.title, [quantile([...numbers.get(map)], 0), 1]));
+    scale = scaleFor(numbers.get(map));
+    const names = map.tasks.map((task) => contents.tasks[task].name);
+    bar.replaceChildren(scaleBar(scale, map.title, extent(numbers.get(map))));
     holder.replaceChildren();
     const describe = (i, j) => [
       `${names[i]} and ${names[j]}`, `clusters ${contents.tasks[map.tasks[i]].cluster} and ${contents.tasks[map.tasks[j]].cluster}`,
@@ -95,7 +95,7 @@ function drawTaskMaps(section) {
   slider.addEventListener("input", () => {
     state.at = Number(slider.value);
     tell();
-    painted.paint(0, value, scaleOf(current()));
+    painted.paint(0, value, scale);
   });
   const change = (name) => (chosen) => {
     state[name] = chosen;

@@ -25,11 +25,14 @@ function colourScale(low, high, difference = false) {
   return {low, high, at};
 }
 
-/** [0, 1] where that holds all numbers, or nearly: an unbiased estimate of 0 may lie a little below it. */
-function colourRange(numbers) {
-  const low = quantile(numbers, 0), high = quantile(numbers, 1);
-  if (low >= -0.2 && high <= 1) return [0, 1];
-  return low >= -1 && high <= 1 ? [-1, 1] : [Math.min(0, low), high];
+/**
+ * From 0 to 1 where that holds all numbers, or nearly: an unbiased estimate may lie a little beyond. From -1 to 1
+ * where they have both signs, without a colour at 0.
+ */
+function scaleFor(numbers) {
+  const [low, high] = extent(numbers);
+  if (low >= -0.2 && high <= 1.1) return colourScale(0, 1);
+  return low >= -1.2 && high <= 1.1 ? colourScale(-1, 1, true) : colourScale(Math.min(0, low), high);
 }
 
 /** A bar of the colours with the numbers at its ends; `ends` are the lowest and highest number that is shown. */

@@ -39,7 +39,7 @@ function drawHeatmap(section) {
     if (!labels.includes(state.minus) || state.minus === state.shown) state.minus = "";
     const models = labels.map((label) => [label, label]);
     const many = labels.length > 1;
-    controls.replaceChildren(
+    setControls(controls,
       menu("Quantity", offered, state.quantity, change("quantity"), true),
       menu("Model", many ? [["", "all, side by side"], ...models] : models, state.shown, change("shown"), true),
       ...(many ? [menu("Minus", [["", "nothing"], ...models.filter(([label]) => label !== state.shown)], state.minus, change("minus"), true)] : []),
@@ -77,8 +77,8 @@ function drawTasks(holder, bar, width, shown, other, {order, filter, cluster, st
     return said;
   }
   const all = shown.flatMap((grid) => every.flatMap((task) => layersOf(grid).map((layer) => number(grid, task, layer))));
-  const ends = [quantile(all, 0), quantile(all, 1)];
-  const scale = other ? colourScale(...ends, true) : colourScale(...(stretched ? ends : colourRange(all)));
+  const ends = extent(all);
+  const scale = other ? colourScale(...ends, true) : stretched ? colourScale(...ends) : scaleFor(all);
   const words = other ? `${shown[0].title}, minus that of: ${other.label}` : shown[0].title;
   bar.append(scaleBar(scale, words, ends));
   const sheets = shown.map((grid) => taskSheet(grid, other, kept, layersOf(grid), number, shown.length > 1));
