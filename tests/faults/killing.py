@@ -111,6 +111,8 @@ class Injector:
         def fsync(handle: Any) -> None:
             self._event()
             sync(handle)
+            if str(Path(f"/proc/self/fd/{handle}").readlink()) == self._last_written:
+                self._last_written = ""  # what is on the disk is not torn by the end of a process
 
         def iterated(loader: Any) -> Iterator[Any]:
             for batch in iterate(loader):

@@ -28,6 +28,7 @@ class TaskLog(Callback):
         self._path = path
         self._clusters = dict(clusters)
         self._logged_at_step = 0
+        self._validated_at_step = -1
         self._size_bytes = 0
 
     def on_fit_start(
@@ -35,7 +36,7 @@ class TaskLog(Callback):
     ) -> None:
         goes_on = trainer.ckpt_path and self._path.parent in Path(trainer.ckpt_path).parents
         if not goes_on:
-            self._size_bytes = 0
+            self._size_bytes, self._validated_at_step = 0, -1
         if self._path.is_file() and self._path.stat().st_size > self._size_bytes:
             os.truncate(self._path, self._size_bytes)
 
@@ -59,7 +60,11 @@ class TaskLog(Callback):
     def on_validation_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
-        if isinstance(pl_module, InstructionTuner):
+        is_new = (
+            trainer.global_step != self._validated_at_step
+        )  # a resumed run may validate its end again
+        if isinstance(pl_module, InstructionTuner) and is_new:
+            self._validated_at_step = trainer.global_step
             self._log(trainer, "validation", pl_module.validated)
 
     def _log(self, trainer: lightning.Trainer, split: str, scores: TaskScores) -> None:
@@ -83,11 +88,16 @@ class TaskLog(Callback):
             trainer.logger.log_metrics(flat, step=trainer.global_step)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"logged_at_step": self._logged_at_step, "size_bytes": self._size_bytes}
+        return {
+            "logged_at_step": self._logged_at_step,
+            "validated_at_step": self._validated_at_step,
+            "size_bytes": self._size_bytes,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._logged_at_step = state_dict["logged_at_step"]
-        self._size_bytes = state_dict.get("size_bytes", 0)
+        self._validated_at_step = state_dict["validated_at_step"]
+        self._size_bytes = state_dict["size_bytes"]
 
 
 def _with_values(scores: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:

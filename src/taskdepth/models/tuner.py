@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from taskdepth.models.adalora import penalty
 from taskdepth.models.bad_steps import OnBadStep, StepGuard, error
 from taskdepth.models.balance import Balance, token_weights
-from taskdepth.models.checkpoints import LAST
+from taskdepth.models.checkpoints import LAST, set_place
 from taskdepth.models.ranking import AnswerScores, score_answers
 from taskdepth.models.scores import TaskScores
 from taskdepth.models.targets import TargetTokens, score_targets
@@ -63,6 +63,17 @@ class Schedule:
         return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What a batch came to: its loss, and that of each example with its tokens and how many were right."""
+
+    batch_loss: Float[Tensor, ""]
+    task_index: Int[Tensor, " n"]
+    loss: Float[Tensor, " n"]
+    n_right: Float[Tensor, " n"]
+    n_tokens: Float[Tensor, " n"]
+
+
 class InstructionTuner(lightning.LightningModule):
     """Learns `lm` (all of it, or the adapter it wears) by the loss on target tokens.
 
@@ -96,6 +107,7 @@ class InstructionTuner(lightning.LightningModule):
         self._guard = guard
         self._seed = 0
         self.last_loss: Float[Tensor, ""] | None = None  # of a batch, and a number
+        self._untold: list[_Seen] = []  # of the step under way
         self.n_steps = schedule.n_steps
         n_tasks = len(task_names)
         self.task_weights: Float[Tensor, " n_tasks"]
@@ -140,15 +152,13 @@ class InstructionTuner(lightning.LightningModule):
             self._balance, targets.n_tokens, batch.task_index, self.task_weights
         )
         loss = (targets.loss * weights[targets.example]).sum() * batch.share
-        self._keep(targets, batch)
         told = loss.detach() / batch.share
         self.log("train/loss", told, prog_bar=True, batch_size=batch.n_examples)
-        before = told if self.last_loss is None else self.last_loss
-        self.last_loss = torch.where(told.isfinite(), told, before)
+        self._untold.append(self._seen(targets, batch, told))
         return loss + penalty(self.lm)
 
     @torch.no_grad()
-    def _keep(self, targets: TargetTokens, batch: LMBatch) -> None:
+    def _seen(self, targets: TargetTokens, batch: LMBatch, told: Float[Tensor, ""]) -> _Seen:
         n_tokens = targets.n_tokens
         loss = targets.by_example(targets.loss)
         if self._guard is not None:
@@ -156,22 +166,33 @@ class InstructionTuner(lightning.LightningModule):
         n_tokens = n_tokens * loss.isfinite()  # no mean is lost to a step that is left out
         loss = loss.nan_to_num(0.0, 0.0, 0.0)
         n_right = targets.by_example(targets.is_likeliest.float()) * (n_tokens > 0)
-        for scores in (self.recent, self.trained):
-            scores["loss"].update(batch.task_index, loss, n_tokens)
-            scores["accuracy"].update(batch.task_index, n_right, n_tokens)
+        return _Seen(told, batch.task_index, loss, n_right, n_tokens)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        if self._guard is None:
-            return
+        if self._guard is not None:
+            self._judge(self._guard, optimizer)
+        # not before: a step that is not taken is in no score, and comes again
+        for seen in self._untold:
+            self._tell(seen)
+        self._untold.clear()
+
+    def _tell(self, seen: _Seen) -> None:
+        before = seen.batch_loss if self.last_loss is None else self.last_loss
+        self.last_loss = torch.where(seen.batch_loss.isfinite(), seen.batch_loss, before)
+        for scores in (self.recent, self.trained):
+            scores["loss"].update(seen.task_index, seen.loss, seen.n_tokens)
+            scores["accuracy"].update(seen.task_index, seen.n_right, seen.n_tokens)
+
+    def _judge(self, guard: StepGuard, optimizer: torch.optim.Optimizer) -> None:
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        bad = self._guard.judge(
+        bad = guard.judge(
             (p.grad for p in parameters if p.grad is not None),
             self.trainer.global_step + 1,
             scaled=getattr(self.trainer.precision_plugin, "scaler", None) is not None,
         )
-        if self._guard.action is OnBadStep.SKIP:
+        if guard.action is OnBadStep.SKIP:
             if bad is not None:
-                self._guard.skip(bad, parameters)
+                guard.skip(bad, parameters)
         elif bad is not None:
             raise error(bad, self._kept())
 
@@ -208,6 +229,7 @@ class InstructionTuner(lightning.LightningModule):
             checkpoint[key] = {name: scores[name].sums().cpu() for name in scores.names}
         checkpoint["last_loss"] = self.last_loss
         checkpoint["skipped_steps"] = self._guard.state_dict() if self._guard else []
+        set_place(checkpoint, self.trainer)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         tasks = torch.arange(len(self.task_names))

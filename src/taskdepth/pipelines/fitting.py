@@ -239,8 +239,8 @@ def _trainer(
     can_validate: bool,
 ) -> lightning.Trainer:
     settings = config.trainer
-    # Lightning stops at whichever comes first; without steps the epochs count, without epochs the steps
-    max_epochs = settings.max_epochs if settings.max_steps < 0 else -1
+    # Lightning stops at whichever comes first; without epochs the steps count, and an epoch has at least one
+    max_epochs = settings.max_epochs if settings.max_steps < 0 else settings.max_steps
     options = dict(settings.options)
     plugins = [WholeCheckpoints(), *options.pop("plugins", ())]
     return lightning.Trainer(
