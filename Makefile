@@ -12,7 +12,7 @@ export GOMP_SPINCOUNT ?= 20000
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo placement-demo test test-all faults lint fmt type bench clean
+.PHONY: help setup demo placement-demo test test-all faults fuzz audit lint fmt type bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -46,6 +46,14 @@ test-all: $(READY) ## the slow tests too
 
 faults: $(READY) ## end the commands 200 times at random points, and compare what they leave
 	@cd tests/faults && ../../$(BIN)/python killing.py --faults $(or $(FAULTS),200)
+
+INPUTS ?= 1000000
+fuzz: $(READY) ## feed INPUTS=1000000 damaged files to the readers: an hour
+	@PYTHONPATH=tests $(BIN)/python tests/fuzz_readers.py --inputs $(INPUTS)
+
+audit: $(READY) ## unsafe code, and dependencies with known flaws (the latter needs a network)
+	@$(BIN)/bandit --quiet --recursive --configfile pyproject.toml src train.py probe.py
+	@$(BIN)/python tests/audit.py
 
 lint: $(READY) ## style, without changing anything
 	@$(BIN)/ruff check .

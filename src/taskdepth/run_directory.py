@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from lightning.fabric.utilities.rank_zero import rank_zero_only
@@ -19,6 +20,7 @@ from omegaconf import OmegaConf
 
 from taskdepth import config as schemas
 from taskdepth import lock
+from taskdepth.credentials import masked
 from taskdepth.errors import ResultsError
 from taskdepth.files import remove_partials, write_json, write_text
 
@@ -43,15 +45,16 @@ def opened(
     finished_by: str,
     *,
     reopen: bool = False,
+    revisions: Mapping[str, str | None] = MappingProxyType({}),
 ) -> Iterator[RunDirectory]:
     """The run folder, which no other run writes to until the end; raises as `RunDirectory` does."""
     is_first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # Lightning sets it
     if not is_first:  # which holds it for all
-        yield RunDirectory(path, config, finished_by, reopen=reopen)
+        yield RunDirectory(path, config, finished_by, reopen=reopen, revisions=revisions)
         return
     with lock.held(path):
         remove_partials(path)
-        yield RunDirectory(path, config, finished_by, reopen=reopen)
+        yield RunDirectory(path, config, finished_by, reopen=reopen, revisions=revisions)
 
 
 class RunDirectory:
@@ -71,6 +74,7 @@ class RunDirectory:
         finished_by: str,
         *,
         reopen: bool = False,
+        revisions: Mapping[str, str | None] = MappingProxyType({}),
     ) -> None:
         self.path = path
         self._finished_by = finished_by
@@ -79,7 +83,7 @@ class RunDirectory:
         self._refuse(config, reopen)
         path.mkdir(parents=True, exist_ok=True)
         write_json(
-            path / "provenance.json", provenance(config)
+            path / "provenance.json", provenance(config, revisions)
         )  # first: it tells whose folder it is
         write_text(path / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(config)))
 
@@ -142,12 +146,19 @@ class RunDirectory:
         write_json(self.path / self._finished_by, content)
 
 
-def provenance(config: schemas.TrainConfig | schemas.ProbeConfig) -> dict[str, Any]:
-    """What is needed to repeat the run: command, settings, versions, commit."""
+def provenance(
+    config: schemas.TrainConfig | schemas.ProbeConfig,
+    revisions: Mapping[str, str | None] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """What is needed to repeat the run: command, settings, versions, commit.
+
+    `revisions`: model → its commit on the hub, None for a folder.
+    """
     return {
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": [Path(sys.argv[0]).name, *map(masked, sys.argv[1:])],
         "config_fingerprint": schemas.fingerprint(asdict(config)),
         "seed": config.seed,
+        "model_revisions": dict(revisions),
         "git": _git_commit(),
         "python": platform.python_version(),
         "platform": platform.platform(),

@@ -23,10 +23,14 @@ class Stopped(SystemExit):
 
 @dataclass
 class Request:
-    """Whether the process was asked to end, and whether somebody will see to it between two steps."""
+    """Whether the process was asked to end, and whether somebody will see to it between two steps.
+
+    `is_heard`: a request would be heard at all.
+    """
 
     is_made: bool = False
     waits: bool = False
+    is_heard: bool = False
 
 
 _request = Request()
@@ -45,9 +49,11 @@ def stoppable() -> Iterator[Request]:
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGALRM)}
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGALRM, _stop_now)
+    _request.is_heard = True
     try:
         yield _request
     finally:
+        _request.is_heard = False
         signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -55,12 +61,24 @@ def stoppable() -> Iterator[Request]:
 
 @contextmanager
 def between_steps() -> Iterator[Request]:
-    """Inside, SIGTERM waits for who looks at the request between steps, but not longer than `GRACE_S`."""
+    """Inside, SIGTERM waits for who looks at the request between steps, but not longer than `GRACE_S`.
+
+    Raises:
+        Stopped: at the end, if nobody looked in time.
+    """
     _request.waits = True
     try:
         yield _request
     finally:
         _request.waits = False
+    if _request.is_made:
+        raise Stopped
+
+
+def listen() -> None:
+    """Inside `stoppable`, take SIGTERM back from a library that has put its own answer before ours."""
+    if _request.is_heard:
+        signal.signal(signal.SIGTERM, _stop)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from taskdepth import stopping
 from taskdepth.files import replacing
 from taskdepth.stopping import Request, Stopped
 
@@ -118,6 +119,12 @@ class StopBetweenSteps(Callback):
 
     def __init__(self, request: Request) -> None:
         self._request = request
+
+    def on_train_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        # Lightning's answer to SIGTERM ends in the middle of a step, and waits for ranks that were not asked
+        stopping.listen()
 
     def on_train_batch_end(
         self,

@@ -101,7 +101,9 @@ def _run(config: ProbeConfig, held: ExitStack) -> ProbeResult:
         return ProbeResult(Path(config.paths.run_dir), None, None)
     reopen = set(config.stages) != set(STAGES)
     directory = held.enter_context(
-        opened(Path(config.paths.run_dir), config, FINDINGS, reopen=reopen)
+        opened(
+            Path(config.paths.run_dir), config, FINDINGS, reopen=reopen, revisions=bases.revisions
+        )
     )
     _tell_left_out(directory, counts, source.skipped(), console)
     stages = [stage for stage in STAGES if stage in config.stages]

@@ -28,6 +28,7 @@ from taskdepth.errors import ConfigError, ModelError
 from taskdepth.files import replacing_folder, write_json
 from taskdepth.models import adapters, loading
 from taskdepth.models.checkpoints import newest
+from taskdepth.models.folder import revision_of
 from taskdepth.models.loading import LanguageModel
 from taskdepth.models.packing import can_pack
 from taskdepth.models.reference import refer
@@ -107,7 +108,10 @@ def _run(config: TrainConfig, held: ExitStack) -> TrainResult:
             )
     if config.ckpt_path is not None and not Path(config.ckpt_path).is_file():
         raise ConfigError(f"ckpt_path={config.ckpt_path}: there is no such checkpoint")
-    directory = held.enter_context(opened(Path(config.paths.run_dir), config, _finished_by(config)))
+    revisions = {str(config.model.path): revision_of(folder)} if folder is not None else {}
+    directory = held.enter_context(
+        opened(Path(config.paths.run_dir), config, _finished_by(config), revisions=revisions)
+    )
     lightning.seed_everything(config.seed, verbose=False)
     model = _load(config, folder, source, specs)
     trained = _train(config, model, source, specs, unseen, selection, directory, console)
@@ -244,7 +248,7 @@ def _folder(config: TrainConfig) -> Path | None:
         raise ModelError(
             f"model.path={config.model.path} is an adapter: name the model it belongs to"
         )
-    return loading.local_folder(ref.path, config.model.revision)
+    return loading.local_folder(ref.path, config.model.revision, config.model.trust_remote_code)
 
 
 def _load(
