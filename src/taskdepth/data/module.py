@@ -38,6 +38,11 @@ class TrainingRows:
         default_factory=dict
     )  # by task: the content of what was drawn
 
+    def name_of(self, number: int) -> tuple[str, str]:
+        """The task and the example of a row."""
+        row = self.rows[number]
+        return row.task, row.example_id
+
     def counts(self) -> dict[str, int]:
         """For metrics.json."""
         lost = {
