@@ -23,6 +23,7 @@ from taskdepth.models import adapters
 from taskdepth.models.loading import LanguageModel
 from taskdepth.pipelines.adapting import adapt
 from taskdepth.pipelines.at_once import train_at_once, why_not
+from taskdepth.pipelines.begun import load
 from taskdepth.pipelines.fitting import FitReport, fit
 from taskdepth.seeds import stable_seed
 from taskdepth.tasks.spec import TaskSpec
@@ -53,15 +54,15 @@ def train_controls(
     Raises:
         TaskdepthError: some failed; it comes after all other tasks are trained and saved.
     """
-    trainee = _Trainee(config, model, data_of, blocks, folder / "controls")
-    waiting = [spec for spec in specs if not trainee.record(spec).is_file()]
+    trainee = _Trainee(config, model, data_of, blocks, folder)
     failed: dict[str, TaskdepthError] = {}
     failed_file = folder / "controls" / FAILED_FILE
     failed_file.unlink(missing_ok=True)
     with terminal.progress() as progress:
         bar = progress.add_task("control models", total=len(specs))
+        waiting, outcomes = trainee.train(specs, progress.console)
         progress.advance(bar, len(specs) - len(waiting))
-        for spec, outcome in trainee.train(waiting, progress.console):
+        for spec, outcome in outcomes:
             progress.advance(bar)
             if isinstance(outcome, TaskdepthError):
                 failed[spec.name] = outcome
@@ -94,19 +95,43 @@ class _Trainee:
         self._model = model
         self._data_of = data_of
         self._blocks = blocks
-        self._folder = folder
+        self._folder = folder / "controls"
+        self._checkpoints = folder / "checkpoints"
         self.digests: dict[str, str] = {}  # of the rows that a task was trained on
 
     def record(self, spec: TaskSpec) -> Path:
         return self._folder / spec.name / "metrics.json"
 
-    def train(self, specs: Sequence[TaskSpec], console: Console) -> Outcomes:
+    def train(
+        self, specs: Sequence[TaskSpec], console: Console
+    ) -> tuple[Sequence[TaskSpec], Outcomes]:
+        """The tasks that are still to be trained, and what comes of them."""
+        undone = [spec for spec in specs if not self.record(spec).is_file()]
         at_once = self._config.control.at_once
-        if at_once > 1 and len(specs) > 1:
+        if undone and at_once > 1 and len(specs) > 1:
             if (reason := self._why_not(specs)) is None:
-                return train_at_once(self._config, self._model.lm, specs, self)
+                return self._at_once(specs, undone, console)
             console.print(f"control models one after the other, not {at_once} at once: {reason}")
-        return self._one_by_one(specs)
+        return undone, self._one_by_one(undone)
+
+    def _at_once(
+        self, specs: Sequence[TaskSpec], undone: Sequence[TaskSpec], console: Console
+    ) -> tuple[Sequence[TaskSpec], Outcomes]:
+        begun, problems = load(self._checkpoints)
+        for problem in problems:
+            console.print(f"not used: {problem}")
+        queue = list(undone)
+        if begun is not None:
+            names = [*begun.learners, *begun.waiting]
+            by_name = {spec.name: spec for spec in specs}
+            queue = [by_name[name] for name in names if name in by_name]
+            queue += [spec for spec in undone if spec.name not in names]
+        elif problems:
+            queue = list(
+                specs
+            )  # from the start: with other neighbours they would differ by rounding
+        lm, folder = self._model.lm, self._checkpoints
+        return queue, train_at_once(self._config, lm, queue, self, folder, begun)
 
     def _why_not(self, specs: Sequence[TaskSpec]) -> str | None:
         """Asked of the first task that can begin."""

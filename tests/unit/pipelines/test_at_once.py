@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import lightning
@@ -16,13 +20,14 @@ from peft import LoraConfig, PeftModel
 from torch import Tensor
 
 from taskdepth import config as configs
+from taskdepth import stopping
 from taskdepth.data.batches import Batching
 from taskdepth.data.mixture import Mixture
 from taskdepth.data.module import TaskDataModule
 from taskdepth.data.tokenise import PromptFormat, Tokeniser
 from taskdepth.errors import DataError, ModelError, TaskdepthError
 from taskdepth.models import adapters
-from taskdepth.pipelines import at_once
+from taskdepth.pipelines import at_once, begun
 from taskdepth.pipelines.fitting import FitReport, fit
 from taskdepth.seeds import stable_seed
 from taskdepth.tasks.spec import Kind, TaskSpec
@@ -141,8 +146,9 @@ def together(
     with monkeypatch.context() as patch:
         patch.setattr(at_once.Together, "_take", recorded)
         specs = [SPECS.get(name, TaskSpec(name, "c", Kind.GENERATION)) for name in names]
-        done = at_once.train_at_once(config, trainee.lm, specs, trainee)
-        return {spec.name: outcome for spec, outcome in done}, losses
+        with TemporaryDirectory() as folder:
+            done = at_once.train_at_once(config, trainee.lm, specs, trainee, Path(folder))
+            return {spec.name: outcome for spec, outcome in done}, losses
 
 
 @pytest.mark.parametrize(
@@ -195,6 +201,46 @@ def test_company_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         )
         by_company.append(losses)
     assert by_company[0]["three"] == pytest.approx(by_company[1]["three"], rel=1e-5)
+
+
+@pytest.mark.parametrize("takes", [1, 5, 12])
+def test_one_that_was_stopped_goes_on_as_if_it_had_not_been(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, takes: int
+) -> None:
+    """By SIGTERM, with gradients of a step that is not complete; bit for bit."""
+    config = settings("control.at_once=2", "trainer.accumulate_batches=3")
+    whole = Trainee(tiny_llama().lm, accumulated=3)
+    expected, _ = together(config, whole, list(N_ROWS), monkeypatch)
+    take, taken = at_once.Together._take, 0
+
+    def stopped(self: Any, turn: Any) -> None:
+        nonlocal taken
+        take(self, turn)
+        taken += 1
+        if taken == takes:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    cut = Trainee(tiny_llama().lm, accumulated=3)
+    found: dict[str, Any] = {}
+    all_specs = list(SPECS.values())
+    with monkeypatch.context() as patch, stopping.stoppable():
+        patch.setattr(at_once.Together, "_take", stopped)
+        outcomes = at_once.train_at_once(config, cut.lm, all_specs, cut, tmp_path)
+        with pytest.raises(stopping.Stopped):
+            found.update((spec.name, outcome) for spec, outcome in outcomes)
+    kept, problems = begun.load(tmp_path)
+    assert kept is not None
+    assert not problems
+    assert not {*kept.learners, *kept.waiting} & found.keys()
+    again = Trainee(tiny_llama().lm, accumulated=3, saved=cut.saved)
+    specs = [SPECS[name] for name in (*kept.learners, *kept.waiting)]
+    for spec, outcome in at_once.train_at_once(config, again.lm, specs, again, tmp_path, kept):
+        found[spec.name] = outcome
+    assert found.keys() == expected.keys()
+    for name, weights in whole.saved.items():
+        assert replace(found[name], seconds=0) == replace(expected[name], seconds=0)
+        for weight, value in weights.items():
+            assert torch.equal(again.saved[name][weight], value)
 
 
 def test_the_model_itself_is_not_changed(monkeypatch: pytest.MonkeyPatch) -> None:
