@@ -70,6 +70,8 @@ class TaskLog(Callback):
     def _log(self, trainer: lightning.Trainer, split: str, scores: TaskScores) -> None:
         tasks = scores.by_task(tuple(self._clusters))
         clusters = scores.by_group(self._clusters)
+        if not trainer.is_global_zero:
+            return  # it took part in the sums
         seen = {"tasks": _with_values(tasks), "clusters": _with_values(clusters)}
         line = {"step": trainer.global_step, "split": split, **seen}
         self._path.parent.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 
+from taskdepth import ranks
 from taskdepth.models.adalora import penalty
 from taskdepth.models.bad_steps import OnBadStep, StepGuard, error
 from taskdepth.models.balance import Balance, token_weights
@@ -112,9 +113,9 @@ class InstructionTuner(lightning.LightningModule):
         n_tasks = len(task_names)
         self.task_weights: Float[Tensor, " n_tasks"]
         self.register_buffer("task_weights", torch.ones(n_tasks), persistent=False)
-        self.recent = TaskScores(n_tasks, ("loss", "accuracy"))
-        self.trained = TaskScores(n_tasks, ("loss", "accuracy"))
-        self.validated = TaskScores(n_tasks, VALIDATED)
+        self.recent = TaskScores(n_tasks, ("loss", "accuracy"), over_ranks=True)
+        self.trained = TaskScores(n_tasks, ("loss", "accuracy"), over_ranks=True)
+        self.validated = TaskScores(n_tasks, VALIDATED, over_ranks=True)
         # what the optimizer holds, whether it rests at the moment or not
         self._learnt: set[str] = set()
         self.validation: dict[str, dict[str, float]] = {}  # task → score → value, of the last one
@@ -149,10 +150,11 @@ class InstructionTuner(lightning.LightningModule):
         with nullcontext() if self._prefix is None else self._prefix.reused(self.lm, batch):
             targets = score_targets(self.lm, batch)
         weights = token_weights(
-            self._balance, targets.n_tokens, batch.task_index, self.task_weights
+            self._balance, targets.n_tokens, batch.task_index, self.task_weights, ranks.total
         )
-        loss = (targets.loss * weights[targets.example]).sum() * batch.share
-        told = loss.detach() / batch.share
+        # the gradients of the ranks are averaged, not added up
+        loss = (targets.loss * weights[targets.example]).sum() * batch.share * ranks.n_ranks()
+        told = ranks.total(loss.detach()) / (batch.share * ranks.n_ranks())
         self.log("train/loss", told, prog_bar=True, batch_size=batch.n_examples)
         self._untold.append(self._seen(targets, batch, told))
         return loss + penalty(self.lm)
@@ -206,12 +208,15 @@ class InstructionTuner(lightning.LightningModule):
         return f" ({path})"
 
     def validation_step(self, scoring: ScoringBatch, batch_idx: int) -> None:
+        if scoring.spare:
+            return
         keep_answers(self.validated, score_answers(self.lm, scoring), scoring.task_index)
 
     def on_validation_epoch_end(self) -> None:
         for name in self.validated.names:
             value = self.validated[name].overall()
-            self.log(f"val/{name}", value, prog_bar=name != "exact_match")
+            on_all = ranks.is_joined()  # they have the same value, and Lightning wants to hear it
+            self.log(f"val/{name}", value, prog_bar=name != "exact_match", sync_dist=on_all)
 
     def on_validation_end(self) -> None:
         self.validation = self.validated.by_task(self.task_names)
@@ -235,7 +240,8 @@ class InstructionTuner(lightning.LightningModule):
         tasks = torch.arange(len(self.task_names))
         for key, scores in (("trained", self.trained), ("recent", self.recent)):
             for name, sums in checkpoint.get(key, {}).items():
-                scores[name].update(tasks, sums[0], sums[1])
+                if ranks.is_first():  # they are sums over all ranks
+                    scores[name].update(tasks, sums[0], sums[1])
         self.last_loss = checkpoint.get("last_loss")
         if self._guard is not None:
             self._guard.load_state_dict(checkpoint.get("skipped_steps", []))

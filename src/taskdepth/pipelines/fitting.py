@@ -17,7 +17,7 @@ import lightning
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
 from torch import nn
 
-from taskdepth import layers, stopping
+from taskdepth import layers, ranks, stopping
 from taskdepth.config import TrainConfig
 from taskdepth.data.module import PlainTextDataModule, TaskDataModule
 from taskdepth.errors import ConfigError, DataError, ModelError
@@ -88,7 +88,7 @@ def fit(
         prefix,
         guard,
     )
-    can_validate = len(data.val_dataloader()) > 0
+    can_validate = sum(ranks.told_by_all(len(data.val_dataloader()))) > 0
     between_steps = schedules(config, lm) + _pacing(config, len(task_names), can_validate)
     trainer = _trainer(config, callbacks, between_steps, logger, can_validate)
     with (
@@ -148,8 +148,11 @@ def prefix_cache(
     n_batches = len(data.train_dataloader())
     # it costs what the blocks below cost in one epoch, and saves that in every later one
     is_worth_it = n_steps(config, n_batches) * settings.accumulate_batches > n_batches
-    if wanted is False or (wanted == "auto" and (settings.compile or not is_worth_it)):
+    is_possible = not settings.compile and not ranks.is_joined()
+    if wanted is False or (wanted == "auto" and not (is_possible and is_worth_it)):
         return None
+    if ranks.is_joined():
+        raise ConfigError("trainer.prefix_cache=true: every rank would keep all rows: devices=1")
     rows, folder = data.training.rows, Path(config.paths.run_dir)
     weight = lm.get_input_embeddings().weight
     needed_bytes = n_bytes(rows.counts()["tokens"], weight.shape[1], weight.dtype)
@@ -260,7 +263,7 @@ def _trainer(
         accumulate_grad_batches=settings.accumulate_batches,
         gradient_clip_val=settings.gradient_clip_norm,
         accelerator=settings.accelerator,
-        devices=settings.devices,
+        **ranks.all_devices(settings.accelerator),
         precision=settings.precision,  # type: ignore[arg-type]  # Lightning checks the word
         check_val_every_n_epoch=settings.val_every_n_epochs,
         log_every_n_steps=settings.log_every_n_steps,
@@ -271,7 +274,6 @@ def _trainer(
         enable_model_summary=False,
         limit_val_batches=None if can_validate else 0,
         num_sanity_val_steps=0,
-        use_distributed_sampler=False,  # TrainBatches is its own sampler
         plugins=plugins,
         **options,
     )
