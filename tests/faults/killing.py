@@ -394,9 +394,12 @@ def disturbed(
         if "Traceback" in ended.output and fault.kind not in ("error", "disk"):
             raise FailureError(f"{name} {happened} left a traceback:\n{ended.output}")
         if fault.kind == "term":
-            if ended.code not in (stopping.EXIT_CODE, 0):
+            unheard = (
+                -signal.SIGTERM if fault.after_s is not None else 0
+            )  # it had not begun to listen
+            if ended.code not in (stopping.EXIT_CODE, 0, unheard):
                 raise FailureError(f"{name} {happened} does not end by SIGTERM:\n{ended.output}")
-            if ended.code and stopping.MESSAGE not in ended.output:
+            if ended.code == stopping.EXIT_CODE and stopping.MESSAGE not in ended.output:
                 raise FailureError(f"{name} {happened} does not say how to go on:\n{ended.output}")
             if ended.seconds_after_fault > SIGTERM_LIMIT_S:
                 raise FailureError(f"{name} {happened}: {ended.seconds_after_fault:.1f} s to end")

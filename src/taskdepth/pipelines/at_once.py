@@ -8,12 +8,12 @@ checkpoint is written, so that after a kill the same tasks share their steps, an
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -37,8 +37,9 @@ from taskdepth.models.ranking import score_answers
 from taskdepth.models.scores import TaskScores
 from taskdepth.models.targets import TargetTokens, score_targets
 from taskdepth.models.tuner import VALIDATED, Schedule, keep_answers
-from taskdepth.pipelines.begun import Begun, save
+from taskdepth.pipelines.begun import load, save
 from taskdepth.pipelines.fitting import FitReport, n_steps, optimizer_of, prefix_cache, prepared
+from taskdepth.pipelines.task_queue import TaskQueue
 from taskdepth.tasks.spec import TaskSpec
 from taskdepth.types import LMBatch
 
@@ -154,16 +155,11 @@ def why_not(config: TrainConfig, wrapped: PeftModel) -> str | None:
 
 
 def train_at_once(
-    config: TrainConfig,
-    lm: Any,
-    specs: Sequence[TaskSpec],
-    trainee: Trainee,
-    folder: Path,
-    begun: Begun | None = None,
+    config: TrainConfig, lm: Any, queue: TaskQueue, trainee: Trainee, folder: Path
 ) -> Iterator[tuple[TaskSpec, FitReport | TaskdepthError]]:
-    """Train all `specs`, `config.control.at_once` of them in a step; yields each when it is saved or failed.
+    """Train what is free, `config.control.at_once` tasks in a step; yields each when it is saved or failed.
 
-    How far they are is kept in `folder`. With `begun`, read from there, it goes on from that.
+    How far they are is kept in `folder`, and it goes on from what is kept there.
     """
     fabric = lightning.Fabric(
         accelerator=config.trainer.accelerator,
@@ -172,20 +168,27 @@ def train_at_once(
     )
     lm.to(fabric.device)
     together = Together(config, lm, fabric)
-    waiting, learners = deque(specs), list[Learner]()
-    states = {} if begun is None else dict(begun.learners)
-    while waiting or learners:
-        while waiting and len(learners) < config.control.at_once:
-            spec = waiting.popleft()
+    learners: list[Learner] = []
+
+    def keep() -> None:
+        save(folder, learners, queue.waiting)
+
+    before = deque(_taken_back(queue, folder))
+    while True:
+        while len(learners) < config.control.at_once:
+            spec, state = before.popleft() if before else (queue.take(), None)
+            if spec is None:
+                break
             try:
                 learners.append(together.begin(spec, trainee))
             except TaskdepthError as error:
                 yield spec, error
                 continue
-            if spec.name in states:
-                learners[-1].load_state_dict(states.pop(spec.name))
-        keep = partial(save, folder, learners, waiting)
+            if state is not None:
+                learners[-1].load_state_dict(state)
         keep()
+        if not learners:
+            return
         for learner, failure in together.learn(learners, keep).items():
             learners.remove(learner)
             yield learner.spec, failure
@@ -195,7 +198,21 @@ def train_at_once(
             except TaskdepthError as error:
                 yield learner.spec, error
             learners.remove(learner)
-    save(folder, learners, waiting)
+
+
+def _taken_back(queue: TaskQueue, folder: Path) -> Iterator[tuple[TaskSpec, dict[str, Any]]]:
+    """The tasks that shared steps when their process ended, in their order, and how far each was."""
+    begun, problems = load(folder)
+    for problem in problems:
+        print(f"not used: {problem}", file=sys.stderr)
+    if begun is None:
+        # with other neighbours what is left would differ by rounding
+        queue.reopen(queue.names if problems else ())
+        return
+    queue.reopen([*begun.learners, *begun.waiting])  # what was done since is done again
+    for name, state in begun.learners.items():
+        if (spec := queue.take_back(name)) is not None:
+            yield spec, state
 
 
 class Together:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,7 +16,7 @@ PREVIOUS = "previous.ckpt"
 
 
 class Stateful(Protocol):
-    """What is saved of a task that has begun."""
+    """A task that has begun."""
 
     spec: TaskSpec
 
@@ -31,15 +31,13 @@ class Begun:
     waiting: tuple[str, ...]
 
 
-def save(folder: Path, learners: Sequence[Stateful], waiting: Iterable[TaskSpec]) -> None:
+def save(folder: Path, learners: Sequence[Stateful], waiting: Sequence[str]) -> None:
     """Keep how far they are, in `folder`; what was kept there before stays as the one before."""
     last = folder / LAST
     if last.exists():
         last.replace(folder / PREVIOUS)
-    content = {
-        "learners": {learner.spec.name: learner.state_dict() for learner in learners},
-        "waiting": [spec.name for spec in waiting],
-    }
+    states = {learner.spec.name: learner.state_dict() for learner in learners}
+    content = {"learners": states, "waiting": list(waiting)}
     WholeCheckpoints().save_checkpoint(content, last)
 
 

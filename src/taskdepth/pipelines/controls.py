@@ -14,7 +14,7 @@ import lightning
 from lightning.pytorch.callbacks import EarlyStopping
 from rich.console import Console
 
-from taskdepth import terminal
+from taskdepth import launching, terminal
 from taskdepth.config import TrainConfig
 from taskdepth.data.module import TaskDataModule
 from taskdepth.errors import DataError, ModelError, TaskdepthError
@@ -23,8 +23,8 @@ from taskdepth.models import adapters
 from taskdepth.models.loading import LanguageModel
 from taskdepth.pipelines.adapting import adapt
 from taskdepth.pipelines.at_once import train_at_once, why_not
-from taskdepth.pipelines.begun import load
 from taskdepth.pipelines.fitting import FitReport, fit
+from taskdepth.pipelines.task_queue import TaskQueue
 from taskdepth.seeds import stable_seed
 from taskdepth.tasks.spec import TaskSpec
 
@@ -43,34 +43,48 @@ def train_controls(
     data_of: DataOf,
     blocks: Sequence[int] | None,
     folder: Path,
+    *,
+    leads: bool = True,
 ) -> dict[str, dict[str, Any]]:
     """Train `folder/controls/<task>/adapter` for every task; tasks that are done are not trained again.
 
-    A task that cannot be trained does not stop the others; `controls/failed.json` lists it, with the reason.
+    Several processes may be at it, and share the tasks. The one that `leads` stays until all are done,
+    those that a dead one left behind included. A task that cannot be trained does not stop the others;
+    `controls/failed.json` lists it, with the reason.
 
     Returns:
-        task → what `controls.json` says of it.
+        task → what `controls.json` says of it; nothing for who does not lead.
 
     Raises:
         TaskdepthError: some failed; it comes after all other tasks are trained and saved.
     """
     trainee = _Trainee(config, model, data_of, blocks, folder)
+    queue = TaskQueue(specs, trainee.record)
     failed: dict[str, TaskdepthError] = {}
     failed_file = folder / "controls" / FAILED_FILE
-    failed_file.unlink(missing_ok=True)
+    if leads:
+        failed_file.unlink(missing_ok=True)
     with terminal.progress() as progress:
-        bar = progress.add_task("control models", total=len(specs))
-        waiting, outcomes = trainee.train(specs, progress.console)
-        progress.advance(bar, len(specs) - len(waiting))
-        for spec, outcome in outcomes:
-            progress.advance(bar)
-            if isinstance(outcome, TaskdepthError):
-                failed[spec.name] = outcome
-                progress.console.print(f"{spec.name} failed: {outcome}")
-                write_json(failed_file, {task: str(error) for task, error in failed.items()})
-            else:
-                # last: it marks the task as done
-                write_json(trainee.record(spec), _record(spec, outcome, trainee.digests[spec.name]))
+        bar = progress.add_task("control models", total=len(specs), completed=queue.n_done)
+        while True:
+            for spec, outcome in trainee.train(queue, specs, progress.console):
+                if isinstance(outcome, TaskdepthError):
+                    failed[spec.name] = outcome
+                    progress.console.print(f"{spec.name} failed: {outcome}")
+                    if leads:  # who also tries what failed elsewhere
+                        told = {task: str(error) for task, error in failed.items()}
+                        write_json(failed_file, told)
+                else:
+                    # last: it marks the task as done
+                    record = _record(spec, outcome, trainee.digests[spec.name])
+                    write_json(trainee.record(spec), record)
+                queue.put_back(spec)
+                progress.update(bar, completed=queue.n_done + len(failed))
+            progress.update(bar, completed=queue.n_done + len(failed))
+            if not leads:
+                return {}
+            if not queue.wait():
+                break
     if failed:
         task, first = next(iter(failed.items()))
         raise type(first)(
@@ -97,41 +111,22 @@ class _Trainee:
         self._blocks = blocks
         self._folder = folder / "controls"
         self._checkpoints = folder / "checkpoints"
+        if launching.is_one_of_many():
+            self._checkpoints /= f"process-{launching.number()}"
         self.digests: dict[str, str] = {}  # of the rows that a task was trained on
 
     def record(self, spec: TaskSpec) -> Path:
         return self._folder / spec.name / "metrics.json"
 
-    def train(
-        self, specs: Sequence[TaskSpec], console: Console
-    ) -> tuple[Sequence[TaskSpec], Outcomes]:
-        """The tasks that are still to be trained, and what comes of them."""
-        undone = [spec for spec in specs if not self.record(spec).is_file()]
+    def train(self, queue: TaskQueue, specs: Sequence[TaskSpec], console: Console) -> Outcomes:
+        """What becomes of every task that is free."""
         at_once = self._config.control.at_once
-        if undone and at_once > 1 and len(specs) > 1:
+        # a task that is left over is trained as it would have been with the others
+        if at_once > 1 and len(specs) > 1 and queue.n_done < len(specs):
             if (reason := self._why_not(specs)) is None:
-                return self._at_once(specs, undone, console)
+                return train_at_once(self._config, self._model.lm, queue, self, self._checkpoints)
             console.print(f"control models one after the other, not {at_once} at once: {reason}")
-        return undone, self._one_by_one(undone)
-
-    def _at_once(
-        self, specs: Sequence[TaskSpec], undone: Sequence[TaskSpec], console: Console
-    ) -> tuple[Sequence[TaskSpec], Outcomes]:
-        begun, problems = load(self._checkpoints)
-        for problem in problems:
-            console.print(f"not used: {problem}")
-        queue = list(undone)
-        if begun is not None:
-            names = [*begun.learners, *begun.waiting]
-            by_name = {spec.name: spec for spec in specs}
-            queue = [by_name[name] for name in names if name in by_name]
-            queue += [spec for spec in undone if spec.name not in names]
-        elif problems:
-            queue = list(
-                specs
-            )  # from the start: with other neighbours they would differ by rounding
-        lm, folder = self._model.lm, self._checkpoints
-        return queue, train_at_once(self._config, lm, queue, self, folder, begun)
+        return self._one_by_one(queue)
 
     def _why_not(self, specs: Sequence[TaskSpec]) -> str | None:
         """Asked of the first task that can begin."""
@@ -146,8 +141,8 @@ class _Trainee:
                 adapters.detach(wrapped)
         return None
 
-    def _one_by_one(self, specs: Sequence[TaskSpec]) -> Outcomes:
-        for spec in specs:
+    def _one_by_one(self, queue: TaskQueue) -> Outcomes:
+        while (spec := queue.take()) is not None:
             try:
                 yield spec, self._train_one(spec)
             except TaskdepthError as error:

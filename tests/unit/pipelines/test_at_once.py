@@ -29,6 +29,7 @@ from taskdepth.errors import DataError, ModelError, TaskdepthError
 from taskdepth.models import adapters
 from taskdepth.pipelines import at_once, begun
 from taskdepth.pipelines.fitting import FitReport, fit
+from taskdepth.pipelines.task_queue import TaskQueue
 from taskdepth.seeds import stable_seed
 from taskdepth.tasks.spec import Kind, TaskSpec
 from taskdepth.types import Example, Split
@@ -133,6 +134,10 @@ def alone(config: Any, trainee: Trainee, name: str) -> tuple[FitReport, list[flo
     return report, losses.found
 
 
+def queue_of(specs: Sequence[TaskSpec], folder: Path) -> TaskQueue:
+    return TaskQueue(specs, lambda spec: folder / spec.name / "metrics.json")
+
+
 def together(
     config: Any, trainee: Trainee, names: Sequence[str], monkeypatch: pytest.MonkeyPatch
 ) -> tuple[dict[str, FitReport | TaskdepthError], dict[str, list[float]]]:
@@ -147,7 +152,9 @@ def together(
         patch.setattr(at_once.Together, "_take", recorded)
         specs = [SPECS.get(name, TaskSpec(name, "c", Kind.GENERATION)) for name in names]
         with TemporaryDirectory() as folder:
-            done = at_once.train_at_once(config, trainee.lm, specs, trainee, Path(folder))
+            done = at_once.train_at_once(
+                config, trainee.lm, queue_of(specs, Path(folder)), trainee, Path(folder)
+            )
             return {spec.name: outcome for spec, outcome in done}, losses
 
 
@@ -225,17 +232,23 @@ def test_one_that_was_stopped_goes_on_as_if_it_had_not_been(
     all_specs = list(SPECS.values())
     with monkeypatch.context() as patch, stopping.stoppable():
         patch.setattr(at_once.Together, "_take", stopped)
-        outcomes = at_once.train_at_once(config, cut.lm, all_specs, cut, tmp_path)
+        queue = queue_of(all_specs, tmp_path)
+        outcomes = at_once.train_at_once(config, cut.lm, queue, cut, tmp_path)
         with pytest.raises(stopping.Stopped):
             found.update((spec.name, outcome) for spec, outcome in outcomes)
     kept, problems = begun.load(tmp_path)
     assert kept is not None
     assert not problems
-    assert not {*kept.learners, *kept.waiting} & found.keys()
+    left = {*kept.learners, *kept.waiting}
+    assert not left & found.keys()
+    for name in cut.saved:
+        (tmp_path / name / "metrics.json").touch()
     again = Trainee(tiny_llama().lm, accumulated=3, saved=cut.saved)
-    specs = [SPECS[name] for name in (*kept.learners, *kept.waiting)]
-    for spec, outcome in at_once.train_at_once(config, again.lm, specs, again, tmp_path, kept):
-        found[spec.name] = outcome
+    queue = queue_of(all_specs, tmp_path)
+    outcomes = at_once.train_at_once(config, again.lm, queue, again, tmp_path)
+    done = {spec.name: outcome for spec, outcome in outcomes}
+    assert done.keys() == left
+    found |= done
     assert found.keys() == expected.keys()
     for name, weights in whole.saved.items():
         assert replace(found[name], seconds=0) == replace(expected[name], seconds=0)
