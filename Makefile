@@ -12,7 +12,7 @@ export GOMP_SPINCOUNT ?= 20000
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo placement-demo test test-all faults fuzz audit lint fmt type bench clean
+.PHONY: help setup demo placement-demo test test-all faults faults-ci fuzz audit lint fmt type bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -45,7 +45,10 @@ test-all: $(READY) ## the slow tests too
 	@$(BIN)/python -m pytest -m 'slow or not slow'
 
 faults: $(READY) ## end the commands 200 times at random points, and compare what they leave
-	@cd tests/faults && ../../$(BIN)/python killing.py --faults $(or $(FAULTS),200)
+	@$(BIN)/python tests/faults/killing.py --faults $(or $(FAULTS),200)
+
+faults-ci: $(READY) ## 20 of them, always the same ones: a minute
+	@$(BIN)/python tests/faults/killing.py --faults 20
 
 INPUTS ?= 1000000
 fuzz: $(READY) ## feed INPUTS=1000000 damaged files to the readers: an hour

@@ -20,6 +20,11 @@ def is_first() -> bool:
     return os.environ.get("RANK", FIRST) == FIRST
 
 
+def number() -> int:
+    """Which of them it is, from 0."""
+    return int(os.environ.get("RANK", FIRST))
+
+
 def n_processes(devices: int) -> int:
     """How many processes share this command: torchrun's number, or what is asked for."""
     return int(os.environ["WORLD_SIZE"]) if is_one_of_many() else devices
