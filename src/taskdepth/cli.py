@@ -169,7 +169,8 @@ def _main(name: str, run: Callable[[Any], float | None]) -> None:
 
     def begin(cfg: DictConfig) -> float | None:
         settings = config.resolve(cfg)
-        if settings.devices > 1 and not launching.is_one_of_many():
+        many = settings.devices > 1 or config.is_sharded(settings)
+        if many and not launching.is_one_of_many():
             launched.append(settings.devices)
             return None
         return run(settings)

@@ -32,6 +32,7 @@ DTYPES = ("float32", "bfloat16", "float16")
 LOSS_BALANCES = ("token", "example", "task", "self_paced", "coba")
 ON_BAD_STEP = ["stop", "skip"]
 RATES = ("proportional", "temperature", "uniform", "weights")
+SHARDINGS = ("none", "full", "offload")
 PROBE_TARGETS = ("task", "cluster", "label", "option", "first_token")
 PROBE_SOLVERS = ("optimum", "adamw")
 MEASURES = (
@@ -176,8 +177,9 @@ class TrainerConfig:
     `packing` puts a batch's examples side by side without padding, where the model's attention allows it.
     `prefix_cache` keeps what enters the lowest block that learns: `auto` where rows are seen more than once and
     `prefix_cache_bytes` of memory are enough, `true` in a file if they are not. A step whose loss or gradient
-    is no number never reaches the weights: `on_bad_step` says whether to `stop` or to `skip` it. `options`
-    are passed to `lightning.Trainer` as they are."""
+    is no number never reaches the weights: `on_bad_step` says whether to `stop` or to `skip` it. With
+    `sharding` `full` weights, gradients and optimizer states lie in parts on all devices; with `offload` they
+    rest in the memory of the CPU. `options` are passed to `lightning.Trainer` as they are."""
 
     max_epochs: int | None = 3
     max_steps: int = -1
@@ -193,6 +195,7 @@ class TrainerConfig:
     prefix_cache_bytes: int = 2**32
     compile: bool = False
     accelerator: str = "auto"
+    sharding: str = "none"
     precision: str = "32-true"
     on_bad_step: str = "stop"
     val_every_n_epochs: int = 1
@@ -521,6 +524,11 @@ def resolve(cfg: DictConfig) -> Any:
     return config
 
 
+def is_sharded(config: TrainConfig | ProbeConfig) -> bool:
+    """Whether the model is to lie in parts on all devices, even if it is one."""
+    return isinstance(config, TrainConfig) and config.trainer.sharding != "none"
+
+
 def problems(config: TrainConfig | ProbeConfig) -> list[str]:
     """What is impossible or contradictory in `config`, one phrase each; empty when it is sound."""
     found = _data_problems(config.data) + _tasks_problems(config.tasks) + _trust_problems(config)
@@ -539,6 +547,24 @@ def problems(config: TrainConfig | ProbeConfig) -> list[str]:
     if isinstance(config, TrainConfig):
         return found + _train_problems(config)
     return found + _probe_problems(config)
+
+
+def _sharding_problems(config: TrainConfig) -> list[str]:
+    sharding = config.trainer.sharding
+    if sharding not in SHARDINGS:
+        return [_not_one_of("trainer.sharding", sharding, list(SHARDINGS))]
+    if sharding == "none":
+        return []
+    found = []
+    if config.role == "control" or config.placement.policies:
+        found.append("trainer.sharding is for one model at a time: trainer.sharding=none")
+    if config.evaluation.enabled:
+        found.append("evaluation needs the whole model on one device: trainer.sharding=none")
+    if config.model.quantization is not None or config.adapter.method is not None:
+        found.append("quantised models and adapter=hft cannot be sharded: trainer.sharding=none")
+    if "AdaLora" in str((config.adapter.peft or {}).get("_target_")):
+        found.append("adapter=adalora looks at whole matrices: trainer.sharding=none")
+    return found
 
 
 def _many_devices_problems(config: TrainConfig | ProbeConfig) -> list[str]:
@@ -645,7 +671,7 @@ def _train_problems(config: TrainConfig) -> list[str]:
         value = getattr(trainer, name)
         if value is not None and value < 1:
             found.append(f"trainer.{name} must be at least 1, not {value}")
-    found += _prefix_problems(trainer)
+    found += _prefix_problems(trainer) + _sharding_problems(config)
     found += _control_problems(config.control)
     found += _mixture_problems(config.mixture) + _evaluation_problems(config)
     return found + (_placement_problems(config) if config.placement.policies else [])

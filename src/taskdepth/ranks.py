@@ -59,7 +59,7 @@ def joined(accelerator: str) -> Iterator[None]:
 
     On GPUs each rank takes the one of its local number.
     """
-    if is_joined() or launching.n_processes(1) == 1:
+    if is_joined() or not launching.is_one_of_many():
         yield
         return
     on_gpus = accelerator != "cpu" and torch.cuda.is_available()
@@ -201,14 +201,24 @@ def own_devices(accelerator: str) -> list[int] | int:
     return 1
 
 
-def all_devices(accelerator: str) -> dict[str, Any]:
-    """What a Lightning trainer is given that works with all ranks on the same steps."""
+def all_devices(accelerator: str, *, sharded: bool = False) -> dict[str, Any]:
+    """What a Lightning trainer is given that works with all ranks on the same steps.
+
+    `sharded`: the model lies in parts on all of them.
+    """
     if not is_joined():
         return {"devices": own_devices(accelerator)}
     from lightning.pytorch.strategies import DDPStrategy  # seconds to load, and only needed here
 
+    from taskdepth.models.sharding import WholeShards
+
+    backend = dist.get_backend()
     # our buffers are the same everywhere, and ranks may validate on different numbers of batches
-    strategy = DDPStrategy(process_group_backend=dist.get_backend(), forward_sync_buffers=False)
+    strategy = (
+        WholeShards(n_ranks(), 1, process_group_backend=backend)
+        if sharded
+        else DDPStrategy(process_group_backend=backend, forward_sync_buffers=False)
+    )
     return {
         "devices": n_ranks() // n_nodes(),
         "num_nodes": n_nodes(),

@@ -129,17 +129,36 @@ def test_tuning(place: Path, alone: None) -> None:
     assert said.count("done in") == 1, "one of them speaks"
 
 
+@pytest.mark.parametrize("tuned", ["adapter", "model"])
+def test_a_model_in_parts(place: Path, alone: None, tuned: str) -> None:
+    if tuned == "adapter":
+        call(place, "train.py", *TUNE, "trainer.sharding=full", "devices=2", "name=parts")
+        assert_same_tuning(place, "parts")
+        return
+    whole = ["adapter=none", *TUNE[1:], "optimizer.lr=0.001"]
+    call(place, "train.py", *whole, "name=full1")
+    call(place, "train.py", *whole, "trainer.sharding=full", "devices=2", "name=full2")
+    found, expected = (
+        load_file(place / f"outputs/train/full{n}/model/model.safetensors") for n in (2, 1)
+    )
+    assert found.keys() == expected.keys()
+    for name, weight in found.items():
+        torch.testing.assert_close(weight, expected[name], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("sharding", ["none", "full"])
 def test_tuning_is_stopped_and_goes_on_with_another_number_of_processes(
-    place: Path, alone: None
+    place: Path, alone: None, sharding: str
 ) -> None:
-    words = [*TUNE, "name=stopped"]
+    name = f"stopped-{sharding}"
+    words = [*TUNE, f"name={name}", f"trainer.sharding={sharding}"]
     running = subprocess.Popen(
         command(place, "train.py", *words, "devices=2"),
         env=environment(),
         stderr=subprocess.PIPE,
         text=True,
     )
-    checkpoint = place / "outputs/train/stopped/checkpoints/last.ckpt"
+    checkpoint = place / "outputs/train" / name / "checkpoints/last.ckpt"
     deadline_s = time.monotonic() + 120
     while not checkpoint.exists() and time.monotonic() < deadline_s and running.poll() is None:
         time.sleep(0.02)
@@ -147,9 +166,9 @@ def test_tuning_is_stopped_and_goes_on_with_another_number_of_processes(
     said = running.communicate(timeout=60)[1]
     assert running.returncode == 128 + signal.SIGTERM, said
     assert said.count("stopped by SIGTERM") == 1
-    assert not (place / "outputs/train/stopped/metrics.json").exists()
+    assert not (place / "outputs/train" / name / "metrics.json").exists()
     assert "going on from" in call(place, "train.py", *words)
-    assert_same_tuning(place, "stopped")
+    assert_same_tuning(place, name)
 
 
 def test_a_mistake_is_told_once(place: Path) -> None:

@@ -206,7 +206,7 @@ class ScoringBatches:
         packed: bool = False,
     ) -> None:
         self._packed = packed
-        self._spare = False
+        self._n_spare = 0  # at the end
         self._task_index = {spec.name: i for i, spec in enumerate(specs)}
         by_name = {spec.name: spec for spec in specs}
         scored = [_scored_rows(example, by_name[example.task], tokeniser) for example in examples]
@@ -232,8 +232,9 @@ class ScoringBatches:
     def of_rank(self, rank: int, n_ranks: int) -> ScoringBatches:
         """Every `n_ranks`-th batch, about as many tokens for each rank; a spare one where there are too few."""
         own = copy(self)
-        own._spare = rank >= len(self)
-        own._batches = self._batches[:1] if own._spare else self._batches[rank::n_ranks]
+        own._batches = self._batches[rank::n_ranks]
+        own._n_spare = -(-len(self) // n_ranks) - len(own._batches)
+        own._batches += self._batches[: own._n_spare]
         return own
 
     def __iter__(self) -> Iterator[ScoringBatch]:
@@ -247,7 +248,7 @@ class ScoringBatches:
             torch.tensor([i for i, scored in enumerate(group) for _ in scored]),
             torch.tensor([right for scored in group for _, right in scored]),
             torch.tensor([self._task_index[scored[0][0].task] for scored in group]),
-            self._spare,
+            spare=i % len(self) >= len(self) - self._n_spare,
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ import torch
 from peft import PeftConfig, PeftModel, PolyConfig, get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer, check_target_module_exists
 from safetensors import SafetensorError, safe_open
-from torch import nn
+from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from taskdepth import layers
@@ -154,8 +154,11 @@ def adapted_blocks(model: nn.Module) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
-def save(model: PeftModel, folder: Path) -> None:
-    """The adapter alone, in PEFT's format, as `folder`; loaded again, it computes bit for bit the same."""
+def save(model: PeftModel, folder: Path, state: Mapping[str, Tensor] | None = None) -> None:
+    """The adapter alone, in PEFT's format, as `folder`; loaded again, it computes bit for bit the same.
+
+    `state` is the model's `starts.plain_state`, where that had to be gathered first.
+    """
     config = model.peft_config[starts.ADAPTER]
     pattern = getattr(config, "rank_pattern", None)
     if adalora.is_adalora(model):
@@ -167,7 +170,7 @@ def save(model: PeftModel, folder: Path) -> None:
                 partial,
                 safe_serialization=True,
                 save_embedding_layers=False,  # "auto" would look for the base model's config on the hub
-                state_dict=starts.plain_state(model),
+                state_dict=starts.plain_state(model) if state is None else dict(state),
             )
             _sort_sets(partial / ADAPTER_CONFIG, config)
             routing.write(model, partial)

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from taskdepth.errors import ModelError
+from taskdepth.models.sharding import full
 from taskdepth.types import LMBatch
 
 TOLD_ROWS = 5
@@ -64,7 +65,7 @@ class StepGuard:
         for the largest scale (mixed float16).
         """
         seen, self._seen = self._seen, []
-        norm = torch.nn.utils.get_total_norm(list(gradients))
+        norm = full(torch.nn.utils.get_total_norm(list(gradients)))
         if norm.isfinite():
             return None
         own = [row for rows, loss in seen for row in _lost(rows, loss)]

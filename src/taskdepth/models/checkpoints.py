@@ -51,10 +51,10 @@ def _checksum() -> Any:
 def damage(path: Path) -> str | None:
     """What is wrong with the checkpoint in `path`; None if it is what was written. Reads all of it.
 
-    A folder (a sharded checkpoint) is not looked into.
+    Of a folder (with parts of all ranks) only the index is looked for.
     """
     if path.is_dir():
-        return None
+        return None if (path / ".metadata").is_file() else f"{path} is damaged: it has no index"
     found = _checksum()
     with path.open("rb") as file:
         left = file.seek(0, os.SEEK_END) - CHECKSUM_BYTES

@@ -22,6 +22,7 @@ from taskdepth.models.balance import Balance, token_weights
 from taskdepth.models.checkpoints import LAST, set_place
 from taskdepth.models.ranking import AnswerScores, score_answers
 from taskdepth.models.scores import TaskScores
+from taskdepth.models.sharding import Sharding, shard
 from taskdepth.models.targets import TargetTokens, score_targets
 from taskdepth.seeds import stable_seed
 from taskdepth.types import LMBatch
@@ -96,6 +97,7 @@ class InstructionTuner(lightning.LightningModule):
         balance: str = Balance.TOKEN,
         prefix: PrefixCache | None = None,
         guard: StepGuard | None = None,
+        sharding: str = Sharding.NONE,
     ) -> None:
         super().__init__()
         self.lm = lm
@@ -118,8 +120,15 @@ class InstructionTuner(lightning.LightningModule):
         self.validated = TaskScores(n_tasks, VALIDATED, over_ranks=True)
         # what the optimizer holds, whether it rests at the moment or not
         self._learnt: set[str] = set()
+        self._sharding, self._is_sharded = sharding, False
         self.validation: dict[str, dict[str, float]] = {}  # task → score → value, of the last one
         self.validated_at_step = -1
+
+    def configure_model(self) -> None:
+        if self._sharding != Sharding.NONE and not self._is_sharded:
+            assert self.device_mesh is not None  # of the strategy that sharding comes with
+            shard(self.lm, self.device_mesh["data_parallel"], self._sharding)
+            self._is_sharded = True
 
     def configure_optimizers(self) -> Any:
         learnt = {name: p for name, p in self.lm.named_parameters() if p.requires_grad}
@@ -208,9 +217,9 @@ class InstructionTuner(lightning.LightningModule):
         return f" ({path})"
 
     def validation_step(self, scoring: ScoringBatch, batch_idx: int) -> None:
-        if scoring.spare:
-            return
-        keep_answers(self.validated, score_answers(self.lm, scoring), scoring.task_index)
+        scores = score_answers(self.lm, scoring)  # of a spare batch, too: ranks run side by side
+        if not scoring.spare:
+            keep_answers(self.validated, scores, scoring.task_index)
 
     def on_validation_epoch_end(self) -> None:
         for name in self.validated.names:
@@ -226,10 +235,11 @@ class InstructionTuner(lightning.LightningModule):
         self.validated.reset()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        learning = {name for name, p in self.lm.named_parameters() if p.requires_grad}
-        trained = {f"lm.{name}" for name in learning | self._learnt}
-        state = checkpoint["state_dict"]
-        checkpoint["state_dict"] = {name: state[name] for name in state if name in trained}
+        if not self._is_sharded:  # those in parts are read back all together
+            learning = {name for name, p in self.lm.named_parameters() if p.requires_grad}
+            trained = {f"lm.{name}" for name in learning | self._learnt}
+            state = checkpoint["state_dict"]
+            checkpoint["state_dict"] = {name: state[name] for name in state if name in trained}
         for key, scores in (("trained", self.trained), ("recent", self.recent)):
             checkpoint[key] = {name: scores[name].sums().cpu() for name in scores.names}
         checkpoint["last_loss"] = self.last_loss

@@ -29,6 +29,7 @@ from taskdepth.models.half_tuning import HalfTuning
 from taskdepth.models.pace import Pace
 from taskdepth.models.packing import packed
 from taskdepth.models.prefix_cache import PrefixCache, has_room_on_disk, n_bytes, reusable_blocks
+from taskdepth.models.sharding import Sharding
 from taskdepth.models.tuner import InstructionTuner, OptimizerFactory, Schedule
 from taskdepth.trust import locate
 
@@ -87,6 +88,7 @@ def fit(
         config.trainer.loss_balance,
         prefix,
         guard,
+        config.trainer.sharding,
     )
     can_validate = sum(ranks.told_by_all(len(data.val_dataloader()))) > 0
     between_steps = schedules(config, lm) + _pacing(config, len(task_names), can_validate)
@@ -254,14 +256,17 @@ def _trainer(
     # Lightning stops at whichever comes first; without epochs the steps count, and an epoch has at least one
     max_epochs = settings.max_epochs if settings.max_steps < 0 else settings.max_steps
     options = dict(settings.options)
-    plugins = [WholeCheckpoints(), *options.pop("plugins", ())]
+    is_sharded = settings.sharding != Sharding.NONE
+    # parts are written by the strategy
+    whole = [] if is_sharded else [WholeCheckpoints()]
+    plugins = [*whole, *options.pop("plugins", ())]
     return lightning.Trainer(
         max_epochs=max_epochs,
         max_steps=settings.max_steps,
         accumulate_grad_batches=settings.accumulate_batches,
         gradient_clip_val=settings.gradient_clip_norm,
         accelerator=settings.accelerator,
-        **ranks.all_devices(settings.accelerator),
+        **ranks.all_devices(settings.accelerator, sharded=is_sharded),
         precision=settings.precision,  # type: ignore[arg-type]  # Lightning checks the word
         check_val_every_n_epoch=settings.val_every_n_epochs,
         log_every_n_steps=settings.log_every_n_steps,

@@ -32,6 +32,8 @@ from taskdepth.models.folder import revision_of
 from taskdepth.models.loading import LanguageModel
 from taskdepth.models.packing import can_pack
 from taskdepth.models.reference import refer
+from taskdepth.models.sharding import Sharding, whole_state
+from taskdepth.models.starts import plain_state
 from taskdepth.models.task_log import TaskLog
 from taskdepth.pipelines import training_log
 from taskdepth.pipelines.adapting import adapt
@@ -47,7 +49,7 @@ from taskdepth.tasks.spec import Source, TaskSpec, select_tasks
 from taskdepth.types import Role, Split
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True, slots=True)
@@ -419,18 +421,24 @@ def _train_one(
         logger=False if wandb_run is None else WandbLogger(experiment=wandb_run),
         ckpt_path=_checkpoint(config, directory, console),
     )
-    ranks.first_does(lambda: _save(config, model, lm, directory))
+    # in parts on all ranks, or whole where it lies
+    state = whole_state(plain_state(lm)) if config.trainer.sharding != Sharding.NONE else None
+    ranks.first_does(lambda: _save(config, model, lm, directory, state))
     return _metrics(report, specs, data, model, lm)
 
 
 def _save(
-    config: TrainConfig, model: LanguageModel, lm: nn.Module, directory: RunDirectory
+    config: TrainConfig,
+    model: LanguageModel,
+    lm: nn.Module,
+    directory: RunDirectory,
+    state: Mapping[str, Tensor] | None,
 ) -> None:
     if config.adapter.peft is not None:
-        adapters.save(lm, directory / "adapter")
+        adapters.save(lm, directory / "adapter", state)
     else:
         with replacing_folder(directory / "model") as folder:
-            model.lm.save_pretrained(folder)
+            model.lm.save_pretrained(folder, state_dict=state)
             model.tokenizer.save_pretrained(folder)
 
 
