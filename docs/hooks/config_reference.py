@@ -138,7 +138,7 @@ def _section(
         settings.append(
             Setting(dotted, str(field.type), _default(values.get(field.name)), told or "")
         )
-    words = " ".join(s for s in sentences if not any(f"`{name}`" in s for name in names))
+    words = " ".join(s for s in sentences if not any(_naming(name, [s]) for name in names))
     return Section((command,), key, words, tuple(settings), _options(key, choices))
 
 
@@ -152,11 +152,12 @@ def _sentences(schema: type) -> list[str]:
     text = inspect.getdoc(schema) or ""
     if text.startswith(f"{schema.__name__}("):  # what dataclass writes where there is none
         return []
-    return re.split(r"(?<=\.) (?=[A-Z`])", " ".join(text.split()))
+    sentences = re.split(r"(?<=\.) (?=[A-Z`])", " ".join(text.split()))
+    return [s for s in sentences if s not in ("`train.py`.", "`probe.py`.")]
 
 
 def _naming(name: str, sentences: list[str]) -> str:
-    return " ".join(s for s in sentences if f"`{name}" in s)
+    return " ".join(s for s in sentences if re.search(rf"`{name}\b", s))
 
 
 def _field_comments(schema: type) -> dict[str, str]:
@@ -224,6 +225,8 @@ def _default(value: Any) -> str:
         return "must be set"
     if isinstance(value, dict) and "_target_" in value:
         return f"`{value['_target_']}` …"
+    if isinstance(value, dict) and value:
+        return f"`{{{', '.join(value)}}}`"
     if isinstance(value, str) and (value != value.strip() or "\n" in value):
         return f"`{json.dumps(value)}`"
     text = yaml.safe_dump(value, default_flow_style=True, width=10_000).strip()
@@ -235,10 +238,9 @@ def _shown(section: Section) -> str:
     lines = [f"## {by}: {section.key or 'the command itself'}", ""]
     if section.words:
         lines += [_text(section.words), ""]
-    lines += ["| setting | type | default | |", "| --- | --- | --- | --- |"]
+    lines += ["| setting | type | default | meaning |", "| --- | --- | --- | --- |"]
     lines += [
-        f"| `{s.key}` | `{_cell(s.type)}` | {_cell(s.default)} | {_cell(_text(s.words))} |"
-        for s in section.settings
+        f"| `{s.key}` | `{s.type}` | {s.default} | {_text(s.words)} |" for s in section.settings
     ]
     if section.options:
         lines += ["", f"Options of the group, `{section.key}=…`:", ""]
@@ -249,14 +251,8 @@ def _shown(section: Section) -> str:
     return "\n".join(lines)
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
-
-
 def _text(words: str) -> str:
-    """Angle brackets outside of code would be taken for HTML."""
+    """Angle brackets outside of code would be taken for HTML, bars for the ends of cells."""
+    escapes = str.maketrans({"<": "&lt;", ">": "&gt;", "|": "\\|"})
     parts = words.split("`")
-    return "`".join(
-        part if i % 2 else part.replace("<", "&lt;").replace(">", "&gt;")
-        for i, part in enumerate(parts)
-    )
+    return "`".join(part if i % 2 else part.translate(escapes) for i, part in enumerate(parts))

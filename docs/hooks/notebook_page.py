@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,12 @@ from typing import Any
 import nbformat
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+
+# what pandas adds to its tables; the site has a look of its own
+STYLE = re.compile(
+    r"<style.*?</style>|(?<=<table) border=.1. class=.dataframe.| style=.text-align: right;.",
+    re.DOTALL,
+)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -51,6 +58,6 @@ def _shown(output: Any, stem: str, images: dict[str, bytes]) -> Iterator[str]:
         images[name] = base64.b64decode(data["image/png"])
         yield f"![]({name})"
     elif "text/html" in data:
-        yield f'<div class="md-typeset__table">{data["text/html"]}</div>'
+        yield STYLE.sub("", data["text/html"])
     elif "text/plain" in data:
         yield f"```text\n{data['text/plain']}\n```"
