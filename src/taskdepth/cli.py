@@ -28,7 +28,9 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from taskdepth import config, sweep
+from taskdepth.credentials import masked
 from taskdepth.errors import ConfigError, TaskdepthError, nearest
+from taskdepth.trust import hydra_checked
 
 
 def train() -> None:
@@ -151,7 +153,7 @@ def _main(name: str, run: Callable[[DictConfig], float | None]) -> None:
 
     decorated = hydra.main(version_base="1.3", config_path=str(config.conf_dir()), config_name=name)
     try:
-        with _hydra_raises(), sweep.named() as name_of_sweep:
+        with _hydra_raises(), hydra_checked(), sweep.named() as name_of_sweep:
             try:
                 decorated(task)()
             finally:
@@ -177,7 +179,7 @@ def _hydra_raises() -> Iterator[None]:
 
 
 def _fail(error: Exception) -> NoReturn:
-    print(f"error: {one_line(error)}", file=sys.stderr)
+    print(f"error: {masked(one_line(error))}", file=sys.stderr)
     sys.exit(1)
 
 

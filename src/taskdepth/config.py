@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -19,8 +19,10 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from taskdepth.credentials import exposed
 from taskdepth.errors import ConfigError, nearest
 from taskdepth.help import groups
+from taskdepth.trust import check_targets, strange_targets
 
 STAGES = ("extract", "probe", "compare", "select", "report")
 OUTPUTS = ("normal", "quiet", "json")
@@ -80,13 +82,14 @@ NOT_FINGERPRINTED = ("name", "paths", "overwrite", "output", "logger", "hydra", 
 class ModelConfig:
     """A model on disk or hub (`path`), or a random one of a given `architecture`.
 
-    `quantization: 4bit` is what QLoRA does to the weights that do not learn.
+    `quantization: 4bit` is what QLoRA does to the weights that do not learn. `trust_remote_code` lets a
+    model's own code run, and says whose: it must equal `path`.
     """
 
     name: str = MISSING  # in the names of runs and in tables
     path: str | None = None
     revision: str | None = None  # branch, tag or commit on the hub
-    trust_remote_code: bool = False  # true runs Python code from the model's repository
+    trust_remote_code: str | None = None
     dtype: str = "float32"  # of the weights: float32, bfloat16 or float16
     quantization: str | None = None
     architecture: Any = None
@@ -293,14 +296,17 @@ class TrainConfig:
 class ModelsConfig:
     """Folders or hub ids. `experimental` is a run folder of train.py, `controls` one of
     `experiment=control_models`; either may be null, and so may be `pretrained` when an adapter names it.
-    `ceiling` is another run of `experiment=control_models`, with another seed."""
+    `ceiling` is another run of `experiment=control_models`, with another seed. `trust_remote_code` names the
+    model, by hub id or folder, whose own code may run."""
 
     pretrained: str | None = None
     experimental: str | None = None
     controls: str | None = None
     ceiling: str | None = None
     revision: str | None = None  # of `pretrained` on the hub
-    trust_remote_code: bool = False  # true runs Python code from the model's repository
+    trust_remote_code: str | None = (
+        None  # lets a model's own code run: the hub id or folder whose it is
+    )
 
 
 @dataclass
@@ -503,7 +509,8 @@ def resolve(cfg: DictConfig) -> Any:
         config = OmegaConf.to_object(cfg)
     except OmegaConfBaseException as error:
         raise ConfigError(" ".join(str(error).split())) from error
-    found = problems(cast("TrainConfig | ProbeConfig", config))
+    settings = cast("TrainConfig | ProbeConfig", config)
+    found = [*exposed(asdict(settings)), *problems(settings)]
     if found:
         raise ConfigError("; ".join(found))
     return config
@@ -511,7 +518,7 @@ def resolve(cfg: DictConfig) -> Any:
 
 def problems(config: TrainConfig | ProbeConfig) -> list[str]:
     """What is impossible or contradictory in `config`, one phrase each; empty when it is sound."""
-    found = _data_problems(config.data) + _tasks_problems(config.tasks)
+    found = _data_problems(config.data) + _tasks_problems(config.tasks) + _trust_problems(config)
     if config.output not in OUTPUTS:
         found.append(_not_one_of("output", config.output, list(OUTPUTS)))
     if config.logger.mode not in ("auto", "online", "offline", "disabled"):
@@ -523,6 +530,33 @@ def problems(config: TrainConfig | ProbeConfig) -> list[str]:
     if isinstance(config, TrainConfig):
         return found + _train_problems(config)
     return found + _probe_problems(config)
+
+
+def _trust_problems(config: TrainConfig | ProbeConfig) -> list[str]:
+    """What would let a config from elsewhere write or run more than a run may."""
+    found = list(strange_targets(asdict(config)))
+    if Path(config.name).is_absolute() or ".." in Path(config.name).parts:
+        found.append(f"name={config.name} leaves the folder of outputs: use a plain name")
+    if isinstance(config, TrainConfig):
+        run_dir = Path(config.paths.run_dir).resolve()
+        found += [
+            f"callbacks.{name}.dirpath={node['dirpath']} lies outside the run folder"
+            for name, node in config.callbacks.items()
+            if isinstance(node, dict)
+            and node.get("dirpath") is not None
+            and not Path(node["dirpath"]).resolve().is_relative_to(run_dir)
+        ]
+        section, trusted, path = "model", config.model.trust_remote_code, config.model.path
+    else:
+        section, trusted, path = "models", config.models.trust_remote_code, None
+    if trusted is not None and (
+        trusted.lower() in ("true", "false", "") or path not in (None, trusted)
+    ):
+        found.append(
+            f"{section}.trust_remote_code={trusted} does not name the model: set it to its hub id or folder "
+            "after you have read its code, or leave it null"
+        )
+    return found
 
 
 def _data_problems(data: DataConfig) -> list[str]:
@@ -878,13 +912,15 @@ def instantiate(node: Any, *args: Any, **kwargs: Any) -> Any:
     another is told in one line.
 
     Raises:
-        ConfigError: the target cannot be found or does not take these settings.
+        ConfigError: the target may not be named in a config (`taskdepth.trust`), cannot be found, or does
+            not take these settings.
     """
     import hydra.errors
     import hydra.utils
 
     from taskdepth.errors import TaskdepthError
 
+    check_targets(node)
     try:
         return hydra.utils.instantiate(node, *args, _convert_="all", **kwargs)
     except hydra.errors.InstantiationException as error:

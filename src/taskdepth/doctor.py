@@ -181,10 +181,12 @@ def _wandb() -> Iterator[Check]:
 
 def _service(name: str, url: str, advice: str) -> Check:
     """Any answer counts: it is about the way there."""
+    if urlsplit(url).scheme not in ("http", "https"):
+        return Check("services", name, State.NOTE, f"{url} is no web address", advice)
     try:
-        urllib.request.urlopen(
-            urllib.request.Request(url, method="HEAD"), timeout=TIMEOUT_S
-        ).close()
+        request = urllib.request.Request(url, method="HEAD")
+        # the address is of the web, see above
+        urllib.request.urlopen(request, timeout=TIMEOUT_S).close()  # nosec B310
     except urllib.error.HTTPError:
         pass
     except (OSError, ValueError) as error:

@@ -21,6 +21,11 @@ class ResultsError(TaskdepthError):
     """An output folder, a table or a selection is in the way, damaged or meant for something else."""
 
 
+def first_line(error: Exception) -> str:
+    """What a library says, in one line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def nearest(name: str, known: list[str], limit: int = 3) -> str:
     """A hint for a misspelt `name`: the closest `known` names, or all of them when none is close.
 

@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from omegaconf import OmegaConf
 
 from taskdepth import config as schemas
+from taskdepth.credentials import masked
 from taskdepth.errors import ResultsError
 from taskdepth.files import write_json, write_text
 
@@ -50,6 +52,7 @@ class RunDirectory:
         finished_by: str,
         *,
         reopen: bool = False,
+        revisions: Mapping[str, str | None] = MappingProxyType({}),
     ) -> None:
         self.path = path
         self._finished_by = finished_by
@@ -58,7 +61,7 @@ class RunDirectory:
         self._refuse(config, reopen)
         path.mkdir(parents=True, exist_ok=True)
         write_text(path / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(config)))
-        write_json(path / "provenance.json", provenance(config))
+        write_json(path / "provenance.json", provenance(config, revisions))
 
     @staticmethod
     def is_finished(
@@ -107,12 +110,19 @@ class RunDirectory:
         write_json(self.path / self._finished_by, content)
 
 
-def provenance(config: schemas.TrainConfig | schemas.ProbeConfig) -> dict[str, Any]:
-    """What is needed to repeat the run: command, settings, versions, commit."""
+def provenance(
+    config: schemas.TrainConfig | schemas.ProbeConfig,
+    revisions: Mapping[str, str | None] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """What is needed to repeat the run: command, settings, versions, commit.
+
+    `revisions`: model → its commit on the hub, None for a folder.
+    """
     return {
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": [Path(sys.argv[0]).name, *map(masked, sys.argv[1:])],
         "config_fingerprint": schemas.fingerprint(asdict(config)),
         "seed": config.seed,
+        "model_revisions": dict(revisions),
         "git": _git_commit(),
         "python": platform.python_version(),
         "platform": platform.platform(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -148,12 +149,12 @@ def test_notebook_reads_any_run(
     (tmp_path / "docs" / "notebooks").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "docs" / "notebooks")
     monkeypatch.setenv("MPLBACKEND", "agg")
-    names: dict[str, object] = {}
-    for cell in nbformat.read(NOTEBOOK, as_version=4).cells:
-        if cell.cell_type == "code":
-            exec(compile(cell.source, cell.id, "exec"), names)
+    cells = nbformat.read(NOTEBOOK, as_version=4).cells
+    script = tmp_path / "notebook.py"
+    script.write_text("\n".join(cell.source for cell in cells if cell.cell_type == "code"))
+    names = runpy.run_path(str(script))
     assert study.selection is not None
-    assert names["config"].layers_to_transform == list(study.selection.blocks)  # type: ignore[attr-defined]
+    assert names["config"].layers_to_transform == list(study.selection.blocks)
 
 
 def test_notebook_is_stored_with_what_it_showed() -> None:

@@ -454,6 +454,24 @@ def test_a_named_checkpoint_is_used_and_a_missing_one_is_named(
         tune(place, "from_nothing", tiny_folder, *options, "ckpt_path=nothing.ckpt")
 
 
+class Bomb:
+    """Unpickled, it leaves a file behind."""
+
+    def __init__(self, mark: Path) -> None:
+        self._mark = mark
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return Path.touch, (self._mark,)
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(place: Path, tiny_folder: Path) -> None:
+    torch.save({"state_dict": Bomb(place / "hacked")}, place / "evil.ckpt")
+    options = ["adapter=lora", "logger=none", f"ckpt_path='{place / 'evil.ckpt'}'"]
+    with pytest.raises(TaskdepthError, match=r"evil\.ckpt holds more than weights"):
+        tune(place, "from_evil", tiny_folder, *options)
+    assert not (place / "hacked").exists()
+
+
 def test_an_adapter_is_no_model_to_start_from(study: Path, place: Path) -> None:
     with pytest.raises(TaskdepthError, match="is an adapter: name the model it belongs to"):
         tune(place, "again", place / "outputs" / "train" / "exp")

@@ -357,8 +357,8 @@ def test_tsne_is_refused_at_once_where_sklearn_is_missing(monkeypatch: pytest.Mo
 
 
 def test_instantiate_tells_errors_in_one_line() -> None:
-    with pytest.raises(ConfigError, match=r"cannot build torch\.nn\.Linear"):
-        config.instantiate({"_target_": "torch.nn.Linear", "nonsense": 1})
+    with pytest.raises(ConfigError, match=r"cannot build torch\.optim\.AdamW"):
+        config.instantiate({"_target_": "torch.optim.AdamW", "nonsense": 1})
     from taskdepth.errors import DataError
 
     with pytest.raises(DataError, match="is not a folder"):

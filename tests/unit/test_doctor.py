@@ -100,3 +100,9 @@ def test_the_screen_is_wide_enough(width: int, capsys: pytest.CaptureFixture[str
     lines = capsys.readouterr().out.splitlines()
     assert all(len(line.rstrip()) <= width for line in lines)
     assert any("[b]name[/b]" in line for line in lines)
+
+
+def test_an_address_that_is_none_of_the_web_is_not_opened(tmp_path: Path) -> None:
+    (tmp_path / "there").touch()
+    check = doctor._service("hub", (tmp_path / "there").as_uri(), "advice")
+    assert (check.state, check.found.endswith("is no web address")) == (State.NOTE, True)

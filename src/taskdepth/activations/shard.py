@@ -44,6 +44,8 @@ class ShardRecord:
     def problem(self, folder: Path, *, checksum: bool) -> str | None:
         """What is wrong with the file, or None; only with `checksum` is all of it read."""
         path = folder / self.name
+        if path.is_symlink():
+            return f"{path} is a link: states lie in their own folder"
         if not path.is_file():
             return f"{path} is missing"
         if (size := path.stat().st_size) != self.size_bytes:
@@ -79,7 +81,7 @@ def read_record(path: Path) -> ShardRecord | None:
     """The record that lies beside a shard while others are missing; None where none can be read."""
     try:
         return record_of(json.loads(path.read_text(encoding="utf-8")))
-    except (FileNotFoundError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
 
 

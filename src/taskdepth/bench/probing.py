@@ -315,7 +315,7 @@ def main() -> None:
 
     probe(torch.randn(2, 40, 30), torch.arange(40) % 3)  # what is set up once is not counted
     before_bytes = _peak_bytes()
-    x, y = torch.load(Path(sys.argv[1]))
+    x, y = torch.load(Path(sys.argv[1]), weights_only=True)
     probe(x, y)
     print(json.dumps({"used_bytes": _peak_bytes() - before_bytes}))
 

@@ -19,6 +19,7 @@ from transformers.pytorch_utils import Conv1D
 from taskdepth import layers
 from taskdepth.errors import ModelError
 from taskdepth.models import adalora, plain_lora, routing, starts
+from taskdepth.models.folder import ADAPTER_WEIGHTS, check_adapter
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -181,7 +182,7 @@ def loaded(lm: PreTrainedModel, folder: Path) -> Iterator[PeftModel]:
     _weights(folder)
     try:
         model = PeftModel.from_pretrained(lm, str(folder))
-    except (ValueError, RuntimeError, KeyError, SafetensorError) as error:
+    except (ValueError, TypeError, RuntimeError, KeyError, OSError, SafetensorError) as error:
         _release(lm)
         raise ModelError(
             f"the adapter in {folder} does not fit: {' '.join(str(error).split())[:300]}"
@@ -228,10 +229,8 @@ def first_block(lm: nn.Module, folder: Path) -> int:
 
 
 def _weights(folder: Path) -> Path:
-    path = folder / "adapter_model.safetensors"
-    if not path.is_file():
-        raise ModelError(f"{folder} holds no adapter in safetensors format")
-    return path
+    check_adapter(folder)
+    return folder / ADAPTER_WEIGHTS
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from taskdepth.errors import ModelError
+from taskdepth.models.folder import check_attention, check_model, trusts
 from taskdepth.models.tokenizer import train_tokenizer
 
 if TYPE_CHECKING:
@@ -51,10 +52,11 @@ def load(
     folder: Path,
     *,
     dtype: str = "float32",
-    trust_remote_code: bool = False,
+    trust_remote_code: str | None = None,
     quantization: str | None = None,
 ) -> LanguageModel:
-    """The model in `folder`, in eval mode; safetensors only.
+    """The model in `folder`, in eval mode; safetensors only. Its own code runs only if
+    `trust_remote_code` names it, by folder or hub id.
 
     `quantization="4bit"` keeps its matrices in 4 bits, as QLoRA does (Dettmers et al. 2023,
     arXiv:2305.14314: NF4, doubly quantised, computing in bfloat16).
@@ -63,17 +65,20 @@ def load(
         ModelError: it is no causal LM, or its tokenizer cannot be used.
     """
     check_quantization(quantization)
+    check_model(folder, trust_remote_code)
     tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
     try:
         lm = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=getattr(torch, dtype),
             use_safetensors=True,
-            trust_remote_code=trust_remote_code,
+            trust_remote_code=trusts(trust_remote_code, folder),
             quantization_config=_four_bits() if quantization else None,
         )
     except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
-        raise ModelError(f"cannot load a causal LM from {folder}: {_first_line(error)}") from error
+        raise ModelError(
+            f"cannot load a causal LM from {folder}: {_reason(error, folder)}"
+        ) from error
     return LanguageModel(lm, tokenizer, str(folder))
 
 
@@ -98,32 +103,44 @@ def _four_bits() -> BitsAndBytesConfig:
     )
 
 
-def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+def load_tokenizer(
+    folder: Path, *, trust_remote_code: str | None = None
+) -> PreTrainedTokenizerBase:
     """The tokenizer in `folder`.
 
     Raises:
         ModelError: it cannot be used.
     """
+    check_model(folder, trust_remote_code)
     try:
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        return AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=trusts(trust_remote_code, folder)
+        )
     except (OSError, ValueError, ImportError, TypeError, AttributeError) as error:
-        raise ModelError(f"{folder} has no usable tokenizer: {_first_line(error)}") from error
+        raise ModelError(f"{folder} has no usable tokenizer: {_reason(error, folder)}") from error
 
 
-def load_config(folder: Path, *, trust_remote_code: bool = False) -> PretrainedConfig:
+def load_config(folder: Path, *, trust_remote_code: str | None = None) -> PretrainedConfig:
     """The architecture of the model in `folder`, without its weights.
 
     Raises:
         ModelError: it cannot be read.
     """
+    check_model(folder, trust_remote_code)
     try:
-        return AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        return AutoConfig.from_pretrained(
+            folder, trust_remote_code=trusts(trust_remote_code, folder)
+        )
     except (OSError, ValueError) as error:
-        raise ModelError(f"{folder} has no usable config.json: {_first_line(error)}") from error
+        raise ModelError(f"{folder} has no usable config.json: {_reason(error, folder)}") from error
 
 
-def local_folder(path: str, revision: str | None = None) -> Path:
+def local_folder(
+    path: str, revision: str | None = None, trust_remote_code: str | None = None
+) -> Path:
     """The folder that holds the model `path` names: itself, or the hub's snapshot, fetched if need be.
+
+    Of a snapshot only JSON, text and safetensors are fetched; Python only if `trust_remote_code` is `path`.
 
     Raises:
         ModelError: it cannot be found, or is a folder without a model, tokenizer or safetensors.
@@ -132,7 +149,7 @@ def local_folder(path: str, revision: str | None = None) -> Path:
     if not folder.exists():
         if path.startswith((".", "/", "~")) or path.count("/") > 1:
             raise ModelError(f"no model folder at {path}")
-        folder = _snapshot(path, revision)
+        folder = _snapshot(path, revision, with_code=trust_remote_code == path)
     if not (folder / "config.json").is_file():
         raise ModelError(f"{path} holds no model: there is no config.json")
     if not any(folder.glob("tokenizer*")):
@@ -142,8 +159,9 @@ def local_folder(path: str, revision: str | None = None) -> Path:
     return folder.resolve()
 
 
-def _snapshot(hub_id: str, revision: str | None) -> Path:
+def _snapshot(hub_id: str, revision: str | None, *, with_code: bool) -> Path:
     patterns = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+    patterns += ["*.py"] * with_code
     try:
         return Path(snapshot_download(hub_id, revision=revision, allow_patterns=patterns))
     except (OSError, ValueError, HfHubHTTPError) as error:
@@ -156,12 +174,23 @@ def build(
     architecture: PretrainedConfig, texts: Iterable[str], tokenizer_size: int
 ) -> LanguageModel:
     """A model with random weights of the given architecture, and a tokenizer trained on `texts`."""
+    check_attention(architecture._attn_implementation, "model.architecture")
     tokenizer = train_tokenizer(texts, tokenizer_size)
     architecture.vocab_size = len(tokenizer)
     architecture.eos_token_id = tokenizer.eos_token_id
     architecture.bos_token_id = None
     architecture.pad_token_id = None  # the end token must keep a trained embedding
-    return LanguageModel(AutoModelForCausalLM.from_config(architecture), tokenizer, None)
+    lm = AutoModelForCausalLM.from_config(architecture, trust_remote_code=False)
+    return LanguageModel(lm, tokenizer, None)
+
+
+def _reason(error: Exception, folder: Path) -> str:
+    if "trust_remote_code" in str(error):
+        return (
+            "it needs code of its own, which is not run unless trust_remote_code names this model, "
+            f"as it is named in the config: read {folder}/*.py first"
+        )
+    return _first_line(error)
 
 
 def _first_line(error: Exception) -> str:

@@ -10,10 +10,11 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM
 
+from taskdepth.models.folder import trusts
 from taskdepth.models.loading import load_config, load_tokenizer
 
 
-def saved(base: Path, root: Path, seed: int, *, trust_remote_code: bool = False) -> Path:
+def saved(base: Path, root: Path, seed: int, *, trust_remote_code: str | None = None) -> Path:
     """The folder under `root` with such a model, made like the one in `base` unless it is there.
 
     Weights are drawn as the architecture initialises them; the tokenizer is that of `base`.
@@ -33,7 +34,9 @@ def saved(base: Path, root: Path, seed: int, *, trust_remote_code: bool = False)
     try:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            lm = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
+            lm = AutoModelForCausalLM.from_config(
+                config, trust_remote_code=trusts(trust_remote_code, base)
+            )
         lm.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
         if not folder.is_dir():  # another process may have been faster

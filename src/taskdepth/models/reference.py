@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from taskdepth.errors import ModelError, nearest
+from taskdepth.models.folder import ADAPTER_CONFIG, check_adapter, read_object
 from taskdepth.types import ModelRef, Role
 
 
@@ -44,7 +44,9 @@ def refer_controls(path: str, tasks: list[str]) -> dict[str, ModelRef]:
         raise ModelError(
             f"{path} holds no controls.json: run train.py experiment=control_models first"
         )
-    trained = json.loads(index.read_text(encoding="utf-8"))["controls"]
+    trained = read_object(index).get("controls")
+    if not isinstance(trained, dict):
+        raise ModelError(f"{index} lists no control models")
     if missing := [task for task in tasks if task not in trained]:
         raise ModelError(
             f"no control model for {missing[0]!r} in {path}: {nearest(missing[0], list(trained))}"
@@ -52,9 +54,12 @@ def refer_controls(path: str, tasks: list[str]) -> dict[str, ModelRef]:
     folder = Path(path).resolve()
     refs = {}
     for task in tasks:
-        adapter = (folder / trained[task]["adapter"]).resolve()
+        named = trained[task].get("adapter") if isinstance(trained[task], dict) else None
+        if not isinstance(named, str) or not named.isprintable():
+            raise ModelError(f"{index} names no adapter for {task!r}")
+        adapter = (folder / named).resolve()  # symlinks, too
         if not adapter.is_relative_to(folder):
-            raise ModelError(f"{index} points outside its folder: {trained[task]['adapter']}")
+            raise ModelError(f"{index} points outside its folder: {named}")
         if not (adapter / "adapter_config.json").is_file():
             raise ModelError(f"no adapter at {adapter}")
         refs[task] = ModelRef(Role.CONTROL, f"control-{task}", _base_of(adapter), adapter, task)
@@ -62,5 +67,8 @@ def refer_controls(path: str, tasks: list[str]) -> dict[str, ModelRef]:
 
 
 def _base_of(adapter: Path) -> str:
-    config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
-    return str(config["base_model_name_or_path"])
+    check_adapter(adapter)
+    base = read_object(adapter / ADAPTER_CONFIG).get("base_model_name_or_path")
+    if not isinstance(base, str) or not base:
+        raise ModelError(f"{adapter / ADAPTER_CONFIG} does not say which model it belongs to")
+    return base

@@ -14,6 +14,7 @@ from taskdepth.config import ProbeConfig
 from taskdepth.data.tokenise import Tokeniser
 from taskdepth.errors import ModelError
 from taskdepth.models import loading
+from taskdepth.models.folder import revision_of
 from taskdepth.models.loading import LanguageModel
 from taskdepth.models.packing import can_pack
 from taskdepth.models.prefix import can_resume
@@ -35,10 +36,17 @@ class Bases:
 
     def __init__(self, config: ProbeConfig) -> None:
         self._config = config
-        self.folder_of = cache(lambda path: loading.local_folder(path, config.models.revision))
+        self.folder_of = cache(self._folder)
+        self.revisions: dict[str, str | None] = {}  # of every model that was asked for
         self.hash_of = cache(hash_of_files)
         self.tokeniser_of = cache(self._tokeniser)
         self._resident: tuple[Path, Loaded] | None = None
+
+    def _folder(self, path: str) -> Path:
+        models = self._config.models
+        folder = loading.local_folder(path, models.revision, models.trust_remote_code)
+        self.revisions[path] = revision_of(folder)
+        return folder
 
     def config_of(self, ref: ModelRef) -> Any:
         """Its Hugging Face config."""

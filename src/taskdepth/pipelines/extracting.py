@@ -90,7 +90,7 @@ def roster(config: ProbeConfig, specs: Sequence[TaskSpec]) -> Roster:
 def _random_init(config: ProbeConfig, like: ModelRef) -> ModelRef:
     models = config.models
     folder = random_init.saved(
-        loading.local_folder(like.path, models.revision),
+        loading.local_folder(like.path, models.revision, models.trust_remote_code),
         Path(config.paths.activations),
         stable_seed(config.seed, "random init"),
         trust_remote_code=models.trust_remote_code,

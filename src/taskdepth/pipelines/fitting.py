@@ -10,17 +10,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError  # nosec B403
 from typing import Any
 
 import lightning
-from hydra.utils import get_class
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
 from torch import nn
 
 from taskdepth import layers
 from taskdepth.config import TrainConfig
 from taskdepth.data.module import PlainTextDataModule, TaskDataModule
-from taskdepth.errors import ConfigError, DataError
+from taskdepth.errors import ConfigError, DataError, ModelError
 from taskdepth.models import adalora
 from taskdepth.models.balance import Balance, CoBa, SelfPaced
 from taskdepth.models.half_tuning import HalfTuning
@@ -28,6 +28,7 @@ from taskdepth.models.pace import Pace
 from taskdepth.models.packing import packed
 from taskdepth.models.prefix_cache import PrefixCache, has_room_on_disk, n_bytes, reusable_blocks
 from taskdepth.models.tuner import InstructionTuner, OptimizerFactory, Schedule
+from taskdepth.trust import locate
 
 # devices, tips and "max_steps reached": our own output says what matters
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -66,7 +67,11 @@ def fit(
     logger: Any = False,
     ckpt_path: Path | None = None,
 ) -> FitReport:
-    """Tune `lm` in place, from `ckpt_path` on if given, and validate it at the end."""
+    """Tune `lm` in place, from `ckpt_path` on if given, and validate it at the end.
+
+    Raises:
+        ModelError: the checkpoint would have to be unpickled.
+    """
     start_s = time.perf_counter()
     shows = any(isinstance(callback, ProgressBar) for callback in callbacks)
     prefix = prefix_cache(lm, data, config, quiet=not shows)
@@ -88,7 +93,14 @@ def fit(
         warnings.filterwarnings("ignore", message="The dirpath has changed")
         # validation while tuning is shorter than an epoch of logging
         warnings.filterwarnings("ignore", message="The number of training batches")
-        trainer.fit(tuner, datamodule=data, ckpt_path=ckpt_path, weights_only=ckpt_path is not None)
+        try:
+            trainer.fit(
+                tuner, datamodule=data, ckpt_path=ckpt_path, weights_only=ckpt_path is not None
+            )
+        except UnpicklingError as error:
+            raise ModelError(
+                f"{ckpt_path} holds more than weights and counters, which could run code: not read"
+            ) from error
         loss = trainer.callback_metrics.get("train/loss")  # before validation forgets it
         if can_validate and tuner.validated_at_step != trainer.global_step:
             trainer.validate(tuner, datamodule=data, verbose=False)
@@ -207,15 +219,14 @@ def optimizer_of(config: TrainConfig) -> OptimizerFactory:
     """What makes the optimizer of the parameters it is called with.
 
     Raises:
-        ConfigError: there is no such optimizer.
+        ConfigError: there is no such optimizer, or it may not be named in a config.
     """
     settings = config.optimizer
-    try:
-        build = get_class(settings._target_)
-    except (ImportError, ValueError) as error:
-        raise ConfigError(f"optimizer._target_={settings._target_} cannot be found") from error
     return functools.partial(
-        build, lr=settings.lr, weight_decay=settings.weight_decay, **settings.options
+        locate(settings._target_),
+        lr=settings.lr,
+        weight_decay=settings.weight_decay,
+        **settings.options,
     )
 
 

@@ -94,7 +94,9 @@ def run(config: ProbeConfig) -> ProbeResult:
         console.print(table(costs, rate, _what_is_kept(config)), soft_wrap=False)
         return ProbeResult(Path(config.paths.run_dir), None, None)
     reopen = set(config.stages) != set(STAGES)
-    directory = RunDirectory(Path(config.paths.run_dir), config, FINDINGS, reopen=reopen)
+    directory = RunDirectory(
+        Path(config.paths.run_dir), config, FINDINGS, reopen=reopen, revisions=bases.revisions
+    )
     _tell_left_out(directory, counts, source.skipped(), console)
     stages = [stage for stage in STAGES if stage in config.stages]
     if "extract" not in stages and {"probe", "compare"} & set(stages) and study.missing():

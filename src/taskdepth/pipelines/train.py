@@ -26,6 +26,7 @@ from taskdepth.data.tokenise import Tokeniser
 from taskdepth.errors import ConfigError, ModelError
 from taskdepth.files import write_json
 from taskdepth.models import adapters, loading
+from taskdepth.models.folder import revision_of
 from taskdepth.models.loading import LanguageModel
 from taskdepth.models.packing import can_pack
 from taskdepth.models.reference import refer
@@ -100,7 +101,10 @@ def run(config: TrainConfig) -> TrainResult:
             )
     if config.ckpt_path is not None and not Path(config.ckpt_path).is_file():
         raise ConfigError(f"ckpt_path={config.ckpt_path}: there is no such checkpoint")
-    directory = RunDirectory(Path(config.paths.run_dir), config, _finished_by(config))
+    revisions = {str(config.model.path): revision_of(folder)} if folder is not None else {}
+    directory = RunDirectory(
+        Path(config.paths.run_dir), config, _finished_by(config), revisions=revisions
+    )
     lightning.seed_everything(config.seed, verbose=False)
     model = _load(config, folder, source, specs)
     trained = _train(config, model, source, specs, unseen, selection, directory, console)
@@ -237,7 +241,7 @@ def _folder(config: TrainConfig) -> Path | None:
         raise ModelError(
             f"model.path={config.model.path} is an adapter: name the model it belongs to"
         )
-    return loading.local_folder(ref.path, config.model.revision)
+    return loading.local_folder(ref.path, config.model.revision, config.model.trust_remote_code)
 
 
 def _load(

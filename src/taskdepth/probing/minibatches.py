@@ -7,16 +7,13 @@ are needed. What is held are the parameters, four times over, and a batch.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 import lightning
 import torch
-import torch.distributed as dist
 from jaxtyping import Float, Int
-from lightning.pytorch.strategies import DDPStrategy
 from rich.progress import track
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
@@ -25,10 +22,10 @@ from taskdepth.errors import ConfigError
 from taskdepth.probing.choice import Choice, picked
 from taskdepth.probing.part import LogisticFit
 from taskdepth.probing.problem import StreamedProblem
-from taskdepth.probing.ranks import own_devices
 from taskdepth.probing.result import Answers, Extras, ProbeResult, label_sets, result_of, seed_of
 from taskdepth.probing.scaling import Scaling
 from taskdepth.probing.streaming import Batch, RowBatches, streamed_scaling
+from taskdepth.ranks import all_devices
 
 MIN_GAIN = 1e-3  # of the validation loss, relative: less does not keep the training going
 
@@ -237,16 +234,10 @@ def fit_in_minibatches(
 
 
 def _trainer(settings: Minibatches, accelerator: str) -> lightning.Trainer:
-    ranks: dict[str, Any] = {"devices": own_devices(accelerator)}
-    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        n_nodes = int(os.environ.get("GROUP_WORLD_SIZE", "1"))  # torchrun's word for it
-        ranks = {"devices": dist.get_world_size() // n_nodes, "num_nodes": n_nodes}
-        ranks["strategy"] = DDPStrategy(process_group_backend=dist.get_backend())
     return lightning.Trainer(
         max_epochs=settings.max_epochs,
         accelerator=accelerator,
-        **ranks,
-        use_distributed_sampler=False,  # batches know their ranks
+        **all_devices(accelerator),
         num_sanity_val_steps=0,
         logger=False,
         enable_checkpointing=False,

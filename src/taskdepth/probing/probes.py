@@ -12,7 +12,6 @@ from taskdepth import terminal
 from taskdepth.probing.choice import choose
 from taskdepth.probing.description_length import description_length
 from taskdepth.probing.problem import ProbeProblem
-from taskdepth.probing.ranks import in_shares, own_devices
 from taskdepth.probing.result import (
     Answers,
     Extras,
@@ -21,6 +20,7 @@ from taskdepth.probing.result import (
     result_of,
     seed_of,
 )
+from taskdepth.ranks import in_shares, own_devices
 
 
 class Problems(Protocol):

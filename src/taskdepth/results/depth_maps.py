@@ -12,14 +12,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float
 
-from taskdepth.errors import ResultsError
+from taskdepth.errors import ResultsError, first_line
 from taskdepth.files import replacing
+from taskdepth.results.table import UNREADABLE
 
 SCHEMA_VERSION = "1"
 
@@ -115,23 +117,38 @@ class DepthMaps:
             ResultsError: no such file, not Parquet, or another version of the columns.
         """
         try:
-            table = pq.ParquetFile(path).read()
+            with pq.ParquetFile(path) as file:
+                _check_schema(file.schema_arrow, path)
+                maps = [_map_of(row, path) for row in file.read().to_pylist()]
         except FileNotFoundError:
             raise ResultsError(
                 f"no depth maps at {path}: run probe.py with similarity.depth_maps=mean"
             ) from None
-        except pa.ArrowException as error:
-            raise ResultsError(f"{path} is not a readable Parquet file: {error}") from None
-        version = (table.schema.metadata or {}).get(b"taskdepth.depth_maps.schema", b"none")
-        if version.decode() != SCHEMA_VERSION or table.schema.names != SCHEMA.names:
+        except UNREADABLE as error:
             raise ResultsError(
-                f"{path} has depth-map schema {version.decode()}; "
-                f"this version reads {SCHEMA_VERSION}"
-            )
-        return cls(
-            DepthMap(**{**row, "values": np.array(row["values"], dtype=np.float64)})
-            for row in table.to_pylist()
+                f"{path} is not a readable Parquet file: {first_line(error)}"
+            ) from None
+        return cls(maps)
+
+
+def _check_schema(schema: pa.Schema, path: Path) -> None:
+    stored = (schema.metadata or {}).get(b"taskdepth.depth_maps.schema", b"none")
+    if (version := stored.decode(errors="replace")) != SCHEMA_VERSION:
+        raise ResultsError(
+            f"{path} has depth-map schema {version}; this version reads {SCHEMA_VERSION}"
         )
+    if not schema.equals(SCHEMA):
+        raise ResultsError(f"{path} is damaged: its columns are not those of depth maps")
+
+
+def _map_of(row: dict[str, Any], path: Path) -> DepthMap:
+    values = row["values"]
+    widths = {len(line) if line is not None else -1 for line in values or [None]}
+    if None in row.values() or len(widths) != 1 or widths == {-1}:
+        raise ResultsError(f"{path} is damaged: a map lacks values")
+    if any(value is None for line in values for value in line):
+        raise ResultsError(f"{path} is damaged: a map lacks values")
+    return DepthMap(**{**row, "values": np.array(values, dtype=np.float64)})
 
 
 def mean_over_tasks(maps: Iterable[DepthMap]) -> DepthMaps:

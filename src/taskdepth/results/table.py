@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from taskdepth.errors import ResultsError
+from taskdepth.errors import ResultsError, first_line
 from taskdepth.files import replacing
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import polars
 
 SCHEMA_VERSION = "1"
+# what pyarrow raises at a damaged file; ValueError: a text that is not UTF-8
+UNREADABLE = (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError)
 
 SCHEMA = pa.schema(
     [
@@ -156,18 +158,30 @@ class LayerTable:
             ResultsError: no such file, not Parquet, or another version of the columns.
         """
         try:
-            table = pq.ParquetFile(path).read()
+            with pq.ParquetFile(path) as file:
+                _check_schema(file.schema_arrow, path)
+                rows = [Row(**row) for row in file.read().to_pylist()]
         except FileNotFoundError:
             raise ResultsError(f"no layer table at {path}: run probe.py first") from None
-        except pa.ArrowException as error:
-            raise ResultsError(f"{path} is not a readable Parquet file: {error}") from None
-        _check_schema(table.schema, path)
-        return cls(Row(**row) for row in table.to_pylist())
+        except UNREADABLE as error:
+            raise ResultsError(
+                f"{path} is not a readable Parquet file: {first_line(error)}"
+            ) from None
+        _check_rows(rows, path)
+        return cls(rows)
+
+
+def _check_rows(rows: list[Row], path: Path) -> None:
+    """Refuse what no writer of ours writes."""
+    needed = attrgetter("model", "role", "task", "cluster", "depth", "kind", "name", "value", "n")
+    for i, row in enumerate(rows):
+        if None in needed(row) or row.depth < 0 or row.n < 0:
+            raise ResultsError(f"{path} is damaged: row {i} lacks a value, or counts below 0")
 
 
 def _check_schema(schema: pa.Schema, path: Path) -> None:
     """Refuse another version of the columns, and say what to do."""
-    version = (schema.metadata or {}).get(b"taskdepth.layers.schema", b"").decode()
+    version = (schema.metadata or {}).get(b"taskdepth.layers.schema", b"").decode(errors="replace")
     if not version:
         raise ResultsError(f"{path} is no layer table of taskdepth: it names no schema version")
     if version != SCHEMA_VERSION:
@@ -184,4 +198,13 @@ def _check_schema(schema: pa.Schema, path: Path) -> None:
         differs += [f"also has {', '.join(unknown)}"] * bool(unknown)
         raise ResultsError(
             f"{path} is no layer table of schema {SCHEMA_VERSION}: it {' and '.join(differs)}"
+        )
+    wrong = [
+        name
+        for name in SCHEMA.names
+        if schema.names.count(name) > 1 or schema.field(name).type != SCHEMA.field(name).type
+    ]
+    if wrong:
+        raise ResultsError(
+            f"{path} is no layer table of schema {SCHEMA_VERSION}: {', '.join(wrong)} of another type"
         )

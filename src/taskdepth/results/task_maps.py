@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -13,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from taskdepth.errors import ResultsError
+from taskdepth.errors import ResultsError, first_line
 from taskdepth.files import replacing
 
 SCHEMA_VERSION = "1"
@@ -75,19 +76,45 @@ class TaskMaps:
             raise ResultsError(
                 f"no task × task maps at {path}: run probe.py report=paper_figures first"
             ) from None
-        except SafetensorError as error:
-            raise ResultsError(f"{path} is not a readable safetensors file: {error}") from None
+        except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
+            raise ResultsError(
+                f"{path} is not a readable safetensors file: {first_line(error)}"
+            ) from None
         version = metadata.get("taskdepth.task_maps.schema", "none")
         if version != SCHEMA_VERSION:
             raise ResultsError(
                 f"{path} has task-map schema {version}; this version reads {SCHEMA_VERSION}"
             )
-        return cls(
-            tuple(json.loads(metadata["roles"])),
-            tuple(json.loads(metadata["depths"])),
-            tuple(json.loads(metadata["tasks"])),
-            tuple(json.loads(metadata["clusters"])),
-            json.loads(metadata["pooling"]),
-            json.loads(metadata["n"]),
-            values,
-        )
+        try:
+            about = {name: json.loads(metadata[name]) for name in KINDS}
+        except (KeyError, ValueError, RecursionError) as error:
+            raise ResultsError(f"{path} is damaged: {error}") from None
+        _check(about, values, path)
+        lists = {name: tuple(about[name]) for name in ("roles", "depths", "tasks", "clusters")}
+        return cls(**lists, pooling=about["pooling"], n=about["n"], values=values)
+
+
+# what each entry beside the tensors is, and what the items of the lists are
+KINDS: dict[str, tuple[type, type | None]] = {
+    "roles": (list, str),
+    "depths": (list, int),
+    "tasks": (list, str),
+    "clusters": (list, str),
+    "pooling": (str, None),
+    "n": (int, None),
+}
+
+
+def _check(about: Mapping[str, Any], values: Mapping[str, Tensor], path: Path) -> None:
+    """Raise ResultsError unless entries are of their kinds and the maps of the size that they say."""
+    for name, (kind, item) in KINDS.items():
+        if type(about[name]) is not kind or (
+            item and any(type(x) is not item for x in about[name])
+        ):
+            raise ResultsError(f"{path} is damaged: {name} is {about[name]!r}"[:300])
+    n_tasks = len(about["tasks"])
+    shape = (len(about["roles"]), len(about["depths"]), n_tasks, n_tasks)
+    if len(about["clusters"]) != n_tasks or any(
+        tensor.shape != shape or tensor.dtype != torch.float32 for tensor in values.values()
+    ):
+        raise ResultsError(f"{path} is damaged: its maps are not those of {shape}")

@@ -195,7 +195,10 @@ REGIONS_KINDS: dict[str, Kind] = {
     "n_layers": INTEGER,
     "n_regions": INTEGER,
     "found": ("true or false", lambda value: isinstance(value, bool)),
-    "p_value": ("a number", lambda value: type(value) in (int, float)),
+    "p_value": (
+        "a number from 0 to 1",
+        lambda value: type(value) in (int, float) and 0 <= value <= 1,
+    ),
     "boundaries": INTEGERS,
     "intervals": (
         "a list of pairs of whole numbers",
@@ -209,12 +212,23 @@ REGIONS_KINDS: dict[str, Kind] = {
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        for token in yaml.scan(text, yaml.SafeLoader):
+            # a few lines of aliases can stand for more than fits into memory
+            if isinstance(token, yaml.AliasToken):
+                line = token.start_mark.line + 1
+                raise ResultsError(
+                    f"{path} is not valid YAML at line {line}: write out what * means"
+                )
+        content = yaml.safe_load(text)
     except FileNotFoundError:
         raise ResultsError(f"no layer selection at {path}: run probe.py first") from None
     except OSError as error:
         raise ResultsError(f"{path} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or no such date
+    except RecursionError:
+        raise ResultsError(f"{path} is nested too deeply") from None
+    # ValueError: not UTF-8, or no such date; the others are yaml's own at odd keys and tags
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark else ""
         raise ResultsError(f"{path} is not valid YAML{where}") from None
@@ -226,9 +240,12 @@ def _load(path: Path) -> dict[str, Any]:
 def _check(content: dict[str, Any], kinds: dict[str, Kind], path: Path, prefix: str = "") -> None:
     """Raise ResultsError unless `content` has exactly the fields of `kinds`, each of its kind."""
     problems = [f"{prefix}{name} is missing" for name in kinds if name not in content]
-    problems += [f"{prefix}{name} is unknown" for name in content if name not in kinds]
+    unknown = [name for name in content if name not in kinds]
     problems += [
-        f"{prefix}{name} must be {words}, not {content[name]!r}"
+        f"{prefix}{name if str(name).isprintable() else repr(name)} is unknown" for name in unknown
+    ]
+    problems += [
+        f"{prefix}{name} must be {words}, not {repr(content[name])[:80]}"
         for name, (words, fits) in kinds.items()
         if name in content and not fits(content[name])
     ]

@@ -52,6 +52,7 @@ class Regions:
             any(a >= b for a, b in pairwise(edges))
             or len(self.boundaries) != n_boundaries
             or len(self.intervals) != n_boundaries
+            or any(not 1 <= low <= high <= self.n_layers for low, high in self.intervals)
         ):
             raise ConfigError(
                 f"boundaries {self.boundaries} with intervals {self.intervals} do not cut "

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
-from taskdepth.errors import DataError
+from taskdepth.errors import DataError, first_line
 from taskdepth.tasks.bad_rows import BadRows
 from taskdepth.tasks.flan2021 import FLAN_TASKS
 from taskdepth.tasks.probe_safety import judged_example
-from taskdepth.tasks.raw_rows import RawRow, first_line, json_lines
+from taskdepth.tasks.raw_rows import RawRow, json_lines
 from taskdepth.tasks.rows import Rows, running_text
 from taskdepth.tasks.spec import Specs, TaskSpec
 from taskdepth.types import Example, Split

@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from taskdepth.errors import DataError
+from taskdepth.errors import DataError, first_line
 
 _CHUNK_CHARACTERS = 1 << 16
 _PARQUET_BATCH_ROWS = 1024
@@ -45,13 +45,24 @@ class RawRow:
         return value
 
 
+# JSON can spell half of a surrogate pair, but no tokenizer and no file takes it
+_HALF = re.compile("[\ud800-\udfff]")
+_SPELT = re.compile(r"\\u[dD][89a-fA-F]")
+
+
 def _decoded(line: bytes | str, place: str) -> Any:
     try:
-        return json.loads(line if isinstance(line, str) else line.decode("utf-8-sig"))
+        text = line if isinstance(line, str) else line.decode("utf-8-sig")
+        value = json.loads(text)
     except UnicodeDecodeError as error:
         raise DataError(f"{place}: not UTF-8 at byte {error.start} of the line") from None
     except json.JSONDecodeError as error:
         raise DataError(f"{place}: not JSON: {error.msg}") from None
+    except (ValueError, RecursionError) as error:  # a number of 5000 digits, a tower of lists
+        raise DataError(f"{place}: not JSON that can be read: {error}") from None
+    if _SPELT.search(text) and _HALF.search(json.dumps(value, ensure_ascii=False)):
+        raise DataError(f"{place}: half of a surrogate pair is no text")
+    return value
 
 
 def json_lines(file: Path) -> Iterator[RawRow]:
@@ -197,11 +208,6 @@ READERS: Mapping[str, Callable[[Path], Iterator[RawRow]]] = {
     ".parquet": parquet_rows,
     ".csv": csv_rows,
 }
-
-
-def first_line(error: Exception) -> str:
-    """What a library says, in one line."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _utf8(file: Path, newline: str | None = None) -> Any:

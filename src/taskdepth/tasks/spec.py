@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,6 +10,10 @@ from typing import Protocol
 
 from taskdepth.errors import DataError, nearest
 from taskdepth.types import Example, Split
+
+MAX_NAME_BYTES = 200  # file systems take 255, and endings are added
+# neither hidden nor `..`; no separator of any system, no control character, no half of a surrogate pair
+_FILE_NAME = re.compile(r"(?![.])[^/\\\x00-\x1f\x7f\ud800-\udfff]+")
 
 
 class Kind(StrEnum):
@@ -32,6 +37,9 @@ class TaskSpec:
     """One task. `labels` is its closed label set, sorted; empty when it has none.
 
     `score` is the one that the field quotes for it; None: accuracy for a closed set, else exact match.
+
+    Raises:
+        DataError: the name cannot be a file's; files and folders of runs are called by it.
     """
 
     name: str
@@ -39,6 +47,16 @@ class TaskSpec:
     kind: Kind
     labels: tuple[str, ...] = ()
     score: Score | None = None
+
+    def __post_init__(self) -> None:
+        if (
+            not _FILE_NAME.fullmatch(self.name)
+            or len(self.name.encode("utf-8", "replace")) > MAX_NAME_BYTES
+        ):
+            raise DataError(
+                f"{self.name!r} cannot be a task's name: files are called by it, so it is no path, "
+                f"and has at most {MAX_NAME_BYTES} bytes"
+            )
 
     def label_id(self, label: str) -> int:
         """The class id of `label`.

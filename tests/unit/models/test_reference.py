@@ -16,11 +16,16 @@ def touch(path: Path, content: object = None) -> Path:
     return path
 
 
+def touch_adapter(folder: Path, base: str) -> None:
+    touch(folder / "adapter_config.json", {"base_model_name_or_path": base})
+    (folder / "adapter_model.safetensors").touch()
+
+
 def test_a_run_a_folder_and_a_hub_id(tmp_path: Path) -> None:
     touch(tmp_path / "full" / "model" / "config.json")
     touch(tmp_path / "plain" / "config.json")
-    touch(tmp_path / "lora" / "adapter" / "adapter_config.json", {"base_model_name_or_path": "/b"})
-    touch(tmp_path / "peft" / "adapter_config.json", {"base_model_name_or_path": "org/name"})
+    touch_adapter(tmp_path / "lora" / "adapter", "/b")
+    touch_adapter(tmp_path / "peft", "org/name")
     table = [
         ("full", "full", str(tmp_path / "full" / "model"), None),
         ("plain", "plain", str(tmp_path / "plain"), None),
@@ -46,10 +51,7 @@ def test_unfinished_and_empty_folders_are_named(tmp_path: Path) -> None:
 def test_controls(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"no controls\.json"):
         refer_controls(str(tmp_path), ["rte"])
-    touch(
-        tmp_path / "controls" / "rte" / "adapter" / "adapter_config.json",
-        {"base_model_name_or_path": "b"},
-    )
+    touch_adapter(tmp_path / "controls" / "rte" / "adapter", "b")
     index = {
         "rte": {"adapter": "controls/rte/adapter"},
         "gone": {"adapter": "controls/gone/adapter"},

@@ -24,6 +24,7 @@ def controls(folder: Path, seed: int | None = 0) -> Path:
         adapter = folder / "controls" / name / "adapter"
         adapter.mkdir(parents=True)
         (adapter / "adapter_config.json").write_text('{"base_model_name_or_path": "base"}')
+        (adapter / "adapter_model.safetensors").touch()
         listed[name] = {"adapter": f"controls/{name}/adapter"}
     (folder / "controls.json").write_text(json.dumps({"controls": listed}))
     if seed is not None:

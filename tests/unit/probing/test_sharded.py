@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from taskdepth.errors import ConfigError, DataError
+from taskdepth.errors import DataError
 from taskdepth.probing.probes import fit_probes
 from taskdepth.probing.problem import ProbeProblem
-from taskdepth.probing.ranks import deal, in_shares
 from taskdepth.probing.solver import fit_logistic
 from two_ranks import found_by_two
 
@@ -52,7 +51,7 @@ def work_of_a_rank(rank: int, folder: Path) -> None:
     """What each of the two processes does."""
     import torch.distributed as dist
 
-    from taskdepth.probing.ranks import fit_logistic_sharded
+    from taskdepth.probing.sharded import fit_logistic_sharded
 
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
@@ -73,26 +72,15 @@ def work_of_a_rank(rank: int, folder: Path) -> None:
         fit_logistic_sharded(x / rank, y, 1.0, n_classes=4)  # the first rank's rows are infinite
     except DataError as error:
         found["refused"] = str(error)
-    try:
-        in_shares([1.0] * 4, lambda share: [refuse(item) for item in share])
-    except DataError as error:
-        found["failed"] = str(error)
-    found["own"] = in_shares([3.0, 1.0, 2.0], lambda share: [(rank, item) for item in share])
     results = fit_probes(problems(), l2s=[1.0], seed=0, accelerator="cpu", progress=False)
     found["probes"] = [(result.task, result.accuracy) for result in results]
     torch.save(found, folder / f"{rank}.pt")
     dist.destroy_process_group()
 
 
-def refuse(item: int) -> int:
-    if item == 1:
-        raise DataError("item 1 cannot be done")
-    return item
-
-
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    return found_by_two(Path(__file__), tmp_path_factory.mktemp("ranks"), port=29500)
+    return found_by_two(Path(__file__), tmp_path_factory.mktemp("sharded"), port=29500)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -121,63 +109,9 @@ def test_rows_that_cannot_be_fitted_stop_every_rank(found: list[dict[str, Any]])
     assert "another rank" in found[1]["refused"]
 
 
-def test_an_error_of_one_rank_is_raised_on_all(found: list[dict[str, Any]]) -> None:
-    assert [of_rank["failed"] for of_rank in found] == ["item 1 cannot be done"] * 2
-
-
-def test_results_are_in_order_on_every_rank(found: list[dict[str, Any]]) -> None:
-    assert [of_rank["own"] for of_rank in found] == [[(0, 0), (1, 1), (1, 2)]] * 2
-
-
 def test_probes_on_two_ranks_are_those_of_one(found: list[dict[str, Any]]) -> None:
     alone = fit_probes(problems(), l2s=[1.0], seed=0, accelerator="cpu", progress=False)
     for of_rank in found:
         assert [task for task, _ in of_rank["probes"]] == ["a", "b", "c"]
         for (_, accuracy), expected in zip(of_rank["probes"], alone, strict=True):
             assert torch.equal(accuracy, expected.accuracy)
-
-
-def test_without_ranks_everything_is_done_here() -> None:
-    assert in_shares([1.0, 2.0], lambda share: [10 * item for item in share]) == [0, 10]
-    assert in_shares([], lambda share: share) == []
-
-
-def some_costs(seed: int) -> list[float]:
-    generator = torch.Generator().manual_seed(seed)
-    n = int(torch.randint(0, 9, (), generator=generator))
-    costs: list[float] = (torch.rand(n, generator=generator) ** 3).tolist()
-    return costs
-
-
-@pytest.mark.parametrize("seed", range(20))
-@pytest.mark.parametrize("n_ranks", [1, 2, 3])
-def test_every_item_is_dealt_once_and_no_hand_is_far_from_the_best(seed: int, n_ranks: int) -> None:
-    costs = some_costs(seed)
-    hands = deal(costs, n_ranks)
-    assert len(hands) == n_ranks
-    assert sorted(item for hand in hands for item in hand) == list(range(len(costs)))
-    dearest = max(sum(costs[item] for item in hand) for hand in hands)
-    ways = product(range(n_ranks), repeat=len(costs))
-    best = min(
-        max(sum(c for c, r in zip(costs, way, strict=True) if r == rank) for rank in range(n_ranks))
-        for way in ways
-    )
-    assert dearest <= (4 / 3 - 1 / (3 * n_ranks)) * best + 1e-12  # Graham 1969
-
-
-@pytest.mark.parametrize(
-    ("costs", "n_ranks", "expected"),
-    [
-        ([], 2, [[], []]),
-        ([1.0], 3, [[0], [], []]),
-        ([1.0, 1.0, 1.0], 2, [[0, 2], [1]]),
-        ([1.0, 4.0, 2.0, 2.0], 2, [[1, 0], [2, 3]]),
-    ],
-)
-def test_dealing_by_hand(costs: list[float], n_ranks: int, expected: list[list[int]]) -> None:
-    assert deal(costs, n_ranks) == [sorted(hand) for hand in expected]
-
-
-def test_nobody_to_deal_to() -> None:
-    with pytest.raises(ConfigError, match="0 ranks"):
-        deal([1.0], 0)
