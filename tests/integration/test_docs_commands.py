@@ -25,8 +25,9 @@ BLOCKS = [block for document in documents() for block in blocks(document)]
 SHELL = [block for block in BLOCKS if block.language == "sh"]
 NOT_RUN = [block for block in SHELL if block.reason is not None]
 BLANK = re.compile(r"<[a-z][^>\n]*>|…|\.\.\.")
-# instead of running `python`, print what it would be given
+# instead of running commands, print the words after them
 SAY_ONLY = r"""python() { printf '%s\t' "$@"; printf '\n'; }
+torchrun() { while [[ $1 == --* ]]; do shift; done; python "$@"; }
 MODEL=model TASKS=tasks PATH=
 """
 
