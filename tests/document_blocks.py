@@ -32,7 +32,8 @@ MARK = re.compile(r"not run: (?P<reason>\w+)|run with: (?P<shown>\S+) as (?P<use
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """`reason`: why it is not run; `told`: the `text` block right below it, which is what it prints."""
+    """`line`: where its code begins; `reason`: why it is not run; `told`: the `text` block right below
+    it, which is what it prints."""
 
     document: str
     line: int

@@ -69,13 +69,13 @@ class Comments:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    files.append(File.generated(config, PAGE, content=page()))
+    files.append(File.generated(config, PAGE, content=page(sections())))
     return files
 
 
-def page() -> str:
+def page(of: Sequence[Section]) -> str:
     """The whole page, as Markdown."""
-    return "\n\n".join([INTRO.rstrip(), *map(_shown, sections())]) + "\n"
+    return "\n\n".join([INTRO.rstrip(), *map(_shown, of)]) + "\n"
 
 
 def sections() -> list[Section]:

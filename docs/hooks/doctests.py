@@ -17,16 +17,7 @@ class Doctests(griffe.Extension):
 
 
 def fenced(text: str) -> str:
-    """`text` with its doctests, which end at an empty line, between fences.
-
-    >>> print(fenced("One more:\\n\\n>>> 1 + 1\\n2").replace("`", "'"))
-    One more:
-    <BLANKLINE>
-    '''pycon
-    >>> 1 + 1
-    2
-    '''
-    """
+    """`text` with its doctests, which end at an empty line, between fences."""
     paragraphs = (list(lines) for _, lines in groupby(text.splitlines(), key=bool))
     return "\n".join(
         "\n".join(["```pycon", *lines, "```"] if lines[0].startswith(">>>") else lines)
