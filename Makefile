@@ -12,7 +12,7 @@ export GOMP_SPINCOUNT ?= 20000
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo placement-demo test test-all docs docs-test notebook fuzz audit lint fmt type bench clean
+.PHONY: help setup demo placement-demo test test-all docs docs-test notebook faults fuzz audit lint fmt type bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ docs-test: $(READY) outputs/probe/demo/findings.json ## run every command in REA
 
 notebook: $(READY) outputs/probe/demo/findings.json ## run docs/notebooks, and store what it shows
 	@$(BIN)/jupyter-execute --inplace docs/notebooks/findings.ipynb
+
+faults: $(READY) ## end the commands 200 times at random points, and compare what they leave
+	@cd tests/faults && ../../$(BIN)/python killing.py --faults $(or $(FAULTS),200)
 
 INPUTS ?= 1000000
 fuzz: $(READY) ## feed INPUTS=1000000 damaged files to the readers: an hour

@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, ProgressBar
 from torch import Tensor
 
+from taskdepth import ranks
 from taskdepth.data.batches import Batching
 from taskdepth.data.mixture import Mixture
 from taskdepth.data.module import TaskDataModule
@@ -57,10 +58,17 @@ def _target(task: str, i: int) -> str:
     return f"a dog {i}" if task == "echo" else "the cat sleeps in the garden " * (1 + i % 2)
 
 
-def data(tiny: LanguageModel, accumulated: int = 1, unseen: Sequence[str] = ()) -> TaskDataModule:
+def data(
+    tiny: LanguageModel,
+    accumulated: int = 1,
+    unseen: Sequence[str] = (),
+    *,
+    examples: int = 4,
+    packed: bool = False,
+) -> TaskDataModule:
     """12 batches of 4 rows an epoch, and validation in several batches."""
     tokeniser = Tokeniser(tiny.tokenizer, PromptFormat(), tiny.window_tokens)
-    batching = Batching(4, packed=False, accumulated=accumulated)
+    batching = Batching(examples, packed=packed, accumulated=accumulated)
     return TaskDataModule(
         Tasks(),
         list(SPECS.values()),
@@ -82,6 +90,7 @@ def run(
     accumulated: int = 1,
     unseen: Sequence[str] = (),
     ckpt_path: Path | None = None,
+    examples: int = 4,
     **options: Any,
 ) -> tuple[InstructionTuner, lightning.Trainer]:
     """Tune for `n_steps`, or less: until `stop_at`."""
@@ -97,20 +106,20 @@ def run(
             "max_steps": n_steps if stop_at is None else stop_at,
             "limit_val_batches": 0,
             "logger": False,
+            "enable_checkpointing": False,
             **options,
         },
         callbacks=list(callbacks),
         accumulate_grad_batches=accumulated,
-        enable_checkpointing=False,
         enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
         enable_model_summary=False,
         num_sanity_val_steps=0,
-        use_distributed_sampler=False,
         accelerator="cpu",
+        **ranks.all_devices("cpu"),
     )
     trainer.fit(
         tuner,
-        datamodule=data(tiny, accumulated, unseen),
+        datamodule=data(tiny, accumulated, unseen, examples=examples),
         ckpt_path=ckpt_path,
         weights_only=bool(ckpt_path),
     )

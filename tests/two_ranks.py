@@ -1,4 +1,4 @@
-"""Two processes that meet by gloo on this machine, as torchrun would start them."""
+"""Processes that meet by gloo on this machine, as torchrun would start them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,20 @@ TESTS = Path(__file__).parent
 
 
 def found_by_two(module: Path, folder: Path, port: int) -> list[Any]:
-    """What `work_of_a_rank(rank, folder)` of a test module leaves in `folder` as `0.pt` and `1.pt`."""
+    """`found_by` two processes."""
+    return found_by(2, module, folder, port)
+
+
+def found_by(n_ranks: int, module: Path, folder: Path, port: int) -> list[Any]:
+    """What `work_of_a_rank(rank, folder)` of a test module leaves in `folder` as `0.pt`, `1.pt`, …"""
     places = [str(module.parent), str(TESTS), str(Path(taskdepth.__file__).parents[1])]
     processes = []
-    for rank in range(2):
+    for rank in range(n_ranks):
         code = f"import pathlib, {module.stem} as t; t.work_of_a_rank({rank}, pathlib.Path({str(folder)!r}))"
         env = os.environ | {"PYTHONPATH": os.pathsep.join(places), "OMP_NUM_THREADS": "1"}
         # what torchrun sets, and Lightning looks at
-        env |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
-        env |= {"LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0", "GROUP_WORLD_SIZE": "1"}
+        env |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(n_ranks)}
+        env |= {"LOCAL_WORLD_SIZE": str(n_ranks), "GROUP_RANK": "0", "GROUP_WORLD_SIZE": "1"}
         env |= {"TORCHELASTIC_RUN_ID": "test", "MASTER_ADDR": "127.0.0.1"}
         env |= {"MASTER_PORT": str(port)}
         processes.append(
@@ -37,4 +42,5 @@ def found_by_two(module: Path, folder: Path, port: int) -> list[Any]:
     finally:
         for process in processes:
             process.kill()
-    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+            process.communicate()
+    return [torch.load(folder / f"{rank}.pt") for rank in range(n_ranks)]

@@ -27,7 +27,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from taskdepth import config, sweep
+from taskdepth import config, stopping, sweep
 from taskdepth.credentials import masked
 from taskdepth.errors import ConfigError, TaskdepthError, nearest
 from taskdepth.trust import hydra_checked
@@ -144,6 +144,16 @@ def _main(name: str, run: Callable[[DictConfig], float | None]) -> None:
 
     def task(cfg: DictConfig) -> float | None:
         _refuse_multirun_on_many_devices(cfg)
+        with stopping.stoppable() as request:
+            try:
+                return attempt(cfg)
+            except SystemExit:
+                if request.is_made:
+                    print(stopping.MESSAGE, file=sys.stderr)
+                    sys.exit(stopping.EXIT_CODE)
+                raise
+
+    def attempt(cfg: DictConfig) -> float | None:
         if show_everything or HydraConfig.get().mode == RunMode.MULTIRUN:
             return run(cfg)  # a sweep goes on after a failing job; Hydra raises at its end
         try:

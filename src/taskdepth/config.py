@@ -29,6 +29,7 @@ OUTPUTS = ("normal", "quiet", "json")
 POOLINGS = ("last_token", "mean", "first_target")
 DTYPES = ("float32", "bfloat16", "float16")
 LOSS_BALANCES = ("token", "example", "task", "self_paced", "coba")
+ON_BAD_STEP = ["stop", "skip"]
 RATES = ("proportional", "temperature", "uniform", "weights")
 PROBE_TARGETS = ("task", "cluster", "label", "option", "first_token")
 PROBE_SOLVERS = ("optimum", "adamw")
@@ -171,8 +172,9 @@ class TrainerConfig:
     `balance_every_n_steps`. `batch_tokens` is a budget that takes the place of `batch_size_examples`.
     `packing` puts a batch's examples side by side without padding, where the model's attention allows it.
     `prefix_cache` keeps what enters the lowest block that learns: `auto` where rows are seen more than once and
-    `prefix_cache_bytes` of memory are enough, `true` in a file if they are not. `options` are passed to
-    `lightning.Trainer` as they are."""
+    `prefix_cache_bytes` of memory are enough, `true` in a file if they are not. A step whose loss or gradient
+    is no number never reaches the weights: `on_bad_step` says whether to `stop` or to `skip` it. `options`
+    are passed to `lightning.Trainer` as they are."""
 
     max_epochs: int | None = 3
     max_steps: int = -1
@@ -190,6 +192,7 @@ class TrainerConfig:
     accelerator: str = "auto"
     devices: int = 1
     precision: str = "32-true"
+    on_bad_step: str = "stop"
     val_every_n_epochs: int = 1
     val_examples_per_task: int | None = 64  # validation rows of each task; null: all
     log_every_n_steps: int = 10
@@ -595,6 +598,8 @@ def _train_problems(config: TrainConfig) -> list[str]:
         found.append(_not_one_of("model.dtype", config.model.dtype, list(DTYPES)))
     if config.scheduler.shape not in ("cosine", "constant"):
         found.append(_not_one_of("scheduler.shape", config.scheduler.shape, ["cosine", "constant"]))
+    if config.trainer.on_bad_step not in ON_BAD_STEP:
+        found.append(_not_one_of("trainer.on_bad_step", config.trainer.on_bad_step, ON_BAD_STEP))
     if config.trainer.loss_balance not in LOSS_BALANCES:
         found.append(
             _not_one_of("trainer.loss_balance", config.trainer.loss_balance, list(LOSS_BALANCES))

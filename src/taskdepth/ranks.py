@@ -194,8 +194,8 @@ def all_devices(accelerator: str) -> dict[str, Any]:
     """What a Lightning trainer is given that works with all ranks on the same steps."""
     if not is_joined():
         return {"devices": own_devices(accelerator)}
-    # our buffers are the same everywhere; and ranks may validate different numbers of batches
-    strategy = DDPStrategy(process_group_backend=dist.get_backend(), broadcast_buffers=False)
+    # our buffers are the same everywhere, and ranks may validate on different numbers of batches
+    strategy = DDPStrategy(process_group_backend=dist.get_backend(), forward_sync_buffers=False)
     return {
         "devices": n_ranks() // n_nodes(),
         "num_nodes": n_nodes(),

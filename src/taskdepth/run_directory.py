@@ -7,19 +7,22 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import OmegaConf
 
 from taskdepth import config as schemas
+from taskdepth import lock
 from taskdepth.credentials import masked
 from taskdepth.errors import ResultsError
-from taskdepth.files import write_json, write_text
+from taskdepth.files import remove_partials, write_json, write_text
 
 RECORDED_PACKAGES = (
     *("taskdepth", "torch", "lightning", "transformers", "tokenizers", "peft"),
@@ -35,8 +38,27 @@ FIRST_FILES = (
 )  # of a run that got no further
 
 
+@contextmanager
+def opened(
+    path: Path,
+    config: schemas.TrainConfig | schemas.ProbeConfig,
+    finished_by: str,
+    *,
+    reopen: bool = False,
+    revisions: Mapping[str, str | None] = MappingProxyType({}),
+) -> Iterator[RunDirectory]:
+    """The run folder, which no other run writes to until the end; raises as `RunDirectory` does."""
+    is_first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # Lightning sets it
+    if not is_first:  # which holds it for all
+        yield RunDirectory(path, config, finished_by, reopen=reopen, revisions=revisions)
+        return
+    with lock.held(path):
+        remove_partials(path)
+        yield RunDirectory(path, config, finished_by, reopen=reopen, revisions=revisions)
+
+
 class RunDirectory:
-    """`config.yaml` and `provenance.json` come first, `finished_by` last: it marks a complete run.
+    """`provenance.json` and `config.yaml` come first, `finished_by` last: it marks a complete run.
 
     The same settings find the same folder and go on where they stopped. Other settings, or a complete
     run, are refused unless `overwrite` is set.
@@ -57,11 +79,25 @@ class RunDirectory:
         self.path = path
         self._finished_by = finished_by
         if config.overwrite and self._is_run():
-            shutil.rmtree(path)
+            self._clear()
         self._refuse(config, reopen)
         path.mkdir(parents=True, exist_ok=True)
+        write_json(
+            path / "provenance.json", provenance(config, revisions)
+        )  # first: it tells whose folder it is
         write_text(path / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(config)))
-        write_json(path / "provenance.json", provenance(config, revisions))
+
+    def _content(self) -> list[Path]:
+        return [path for path in self.path.iterdir() if path.name != lock.NAME]
+
+    def _clear(self) -> None:
+        """Remove what marks a run as complete first, and as ours last: this may be interrupted."""
+        order = {self._finished_by: 0, "provenance.json": 2}
+        for path in sorted(self._content(), key=lambda path: order.get(path.name, 1)):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
     @staticmethod
     def is_finished(
@@ -79,7 +115,7 @@ class RunDirectory:
         return (self.path / "provenance.json").is_file()
 
     def _refuse(self, config: schemas.TrainConfig | schemas.ProbeConfig, reopen: bool) -> None:
-        if not self.path.exists() or not any(self.path.iterdir()):
+        if not self.path.exists() or not self._content():
             return
         if not self._is_run():
             raise ResultsError(
@@ -88,7 +124,7 @@ class RunDirectory:
         same = self.read("provenance.json")["config_fingerprint"] == schemas.fingerprint(
             asdict(config)
         )
-        if not same and any(path.name not in FIRST_FILES for path in self.path.iterdir()):
+        if not same and any(path.name not in FIRST_FILES for path in self._content()):
             raise ResultsError(
                 f"{self.path} holds a run with other settings: "
                 "name=<another> keeps it, overwrite=true removes it"

@@ -32,6 +32,7 @@ BASES = {
     "torch.optim": ("torch.optim.optimizer.Optimizer",),
     "lightning.pytorch.callbacks": ("lightning.pytorch.callbacks.callback.Callback",),
     "optuna.samplers": ("optuna.samplers._base.BaseSampler",),  # in Hydra's own section
+    "taskdepth.models.checkpoints": ("lightning.pytorch.callbacks.callback.Callback",),
     "taskdepth.models.progress": ("lightning.pytorch.callbacks.callback.Callback",),
 }
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")

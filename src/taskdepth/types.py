@@ -87,6 +87,12 @@ class LMBatch:
         shifted[:, :-1] = self.labels[:, 1:] != -100
         return shifted
 
+    def without_targets(self) -> LMBatch:
+        """The same tokens with nothing to be learnt: for a rank that has no row of a batch."""
+        import torch
+
+        return replace(self, labels=torch.full_like(self.labels, -100))
+
     def inputs(self) -> dict[str, Any]:
         """What a Hugging Face model is called with."""
         if self.packed:

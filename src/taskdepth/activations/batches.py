@@ -36,17 +36,19 @@ class Batches:
         self._side = padding_side
         self._pack = pack
 
-    def order(self, batch_tokens: int) -> list[list[int]]:
-        """Row numbers in batches of at most `batch_tokens` tokens, the largest batches first.
+    def order(self, batch_tokens: int, rows: Sequence[int] | None = None) -> list[list[int]]:
+        """Row numbers (of `rows`, or all) in batches of at most `batch_tokens` tokens, the largest first.
 
         To be packed, rows are put beside those that begin as they do.
         """
         lengths = [len(sequence) for sequence in self._sequences]
+        wanted = range(len(lengths)) if rows is None else rows
         if not self._pack:
-            return token_batches(lengths, batch_tokens)
+            places = token_batches([lengths[row] for row in wanted], batch_tokens)
+            return [[wanted[place] for place in batch] for batch in places]
         packs: list[list[int]] = []
         filled_tokens = 0
-        for row in sorted(range(len(lengths)), key=lambda row: (self._sequences[row], row)):
+        for row in sorted(wanted, key=lambda row: (self._sequences[row], row)):
             own_tokens = lengths[row] - (self._n_shared(packs[-1][-1], row) if packs else 0)
             if not packs or filled_tokens + own_tokens > batch_tokens:
                 packs.append([])

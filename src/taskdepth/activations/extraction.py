@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from taskdepth import layers
 from taskdepth.activations.batches import Batches
 from taskdepth.activations.capture import DeepEnoughError, each_depth, up_to
 from taskdepth.activations.pooling import Pooling, pool
+from taskdepth.errors import ModelError
 from taskdepth.models.packing import packed
 from taskdepth.models.prefix import recorded, resumed
 
@@ -86,11 +88,16 @@ def extract_each(
     padding_side: str = "right",
     final_norm: str = "pre",
     advance: Advance = lambda n_rows: None,
+    halved: Advance = lambda n_tokens: None,
 ) -> list[States]:
     """The states of `lm` itself (if `itself`), then of each of `adapted`, all on the same prompts.
 
     What lies below an adapter's first block is computed once, by `lm`, and the same bit for bit as if the
-    adapted model had done it. For all else see `extract`.
+    adapted model had done it. Where memory does not suffice batches get half as many tokens, as often as need
+    be; `halved` is told how many. For all else see `extract`.
+
+    Raises:
+        ModelError: memory does not suffice for a single prompt.
     """
     backbone = _backbone(lm)
     wanted = list(range(layers.n_blocks(backbone) + 1) if depths is None else depths)
@@ -102,16 +109,33 @@ def extract_each(
     batches = Batches(sequences, prompt_tokens, padding_side=padding_side, pack=pack)
     reader = _Reader(backbone, batches, wanted, poolings, final_norm, advance)
     device = reader.device
-    order = batches.order(batch_tokens or BATCH_TOKENS.get(device.type, BATCH_TOKENS["cuda"]))
+    budget = batch_tokens or BATCH_TOKENS.get(device.type, BATCH_TOKENS["cuda"])
     firsts = sorted({one.first_block for one in adapted} - {0})
     own = reader.empty(len(prompts))
     others = [reader.empty(len(prompts)) for _ in adapted]
-    with packed(lm) if pack else nullcontext():
-        for lot in _lots(order, batches, len(firsts) * backbone.config.hidden_size * 4):
-            prefixes = reader.read_itself(lot, own, firsts, only_shared=not itself)
-            for one, kept in zip(adapted, others, strict=True):
-                with one.wear():
-                    reader.read_adapted(lot, kept, own, one.first_block, prefixes)
+    held_bytes = PREFIX_BYTES
+    token_bytes = len(firsts) * backbone.config.hidden_size * 4
+    waiting = deque(_lots(batches.order(budget), batches, token_bytes, held_bytes))
+    while waiting:
+        lot = waiting.popleft()
+        try:
+            with packed(lm) if pack else nullcontext():
+                prefixes = reader.read_itself(lot, own, firsts, only_shared=not itself)
+                for one, kept in zip(adapted, others, strict=True):
+                    with one.wear():
+                        reader.read_adapted(lot, kept, own, one.first_block, prefixes)
+        except RuntimeError as error:  # torch's own kind is one, too
+            if not is_out_of_memory(error):
+                raise
+            budget = min(budget, max(map(batches.n_tokens, lot))) // 2
+            held_bytes //= 2
+            if all(len(rows) == 1 for rows in lot):
+                longest = max(map(batches.n_tokens, lot))
+                raise ModelError(f"out of memory with one prompt of {longest} tokens") from error
+            halved(budget)
+            rows = [row for other in (lot, *waiting) for batch in other for row in batch]
+            order = batches.order(max(budget, 1), rows)
+            waiting = deque(_lots(order, batches, token_bytes, held_bytes))
     found: list[States] = [*others]
     return [own, *found] if itself else found
 
@@ -144,15 +168,21 @@ def extract_tokens(
     return torch.stack([seen[depth] for depth in wanted])
 
 
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether a device, or the machine itself, had no memory left."""
+    said = str(error)
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in said
+
+
 def _lots(
-    order: Sequence[list[int]], batches: Batches, bytes_per_token: int
+    order: Sequence[list[int]], batches: Batches, bytes_per_token: int, limit_bytes: int
 ) -> Iterator[list[list[int]]]:
-    """Batches one after the other, in lots whose prefixes fit `PREFIX_BYTES`."""
+    """Batches one after the other, in lots whose prefixes fit `limit_bytes`."""
     lot: list[list[int]] = []
     held_bytes = 0
     for rows in order:
         needed_bytes = batches.n_tokens(rows) * bytes_per_token
-        if lot and held_bytes + needed_bytes > PREFIX_BYTES:
+        if lot and held_bytes + needed_bytes > limit_bytes:
             yield lot
             lot, held_bytes = [], 0
         lot.append(rows)

@@ -117,12 +117,14 @@ class _AtOnce:
 
         from taskdepth.config import TrainConfig
         from taskdepth.models import adapters, joint
+        from taskdepth.models.bad_steps import StepGuard
         from taskdepth.pipelines.at_once import Learner, Together
         from taskdepth.tasks.spec import Kind, TaskSpec
 
         config = TrainConfig()
         fabric = lightning.Fabric(accelerator="cpu", devices=1)
         self._together = Together(config, lm, fabric)
+        guard = StepGuard(config.trainer.on_bad_step, lambda row: ("", str(row)))
         self._learners = []
         for i, own in enumerate(batches):
             wrapped = _lora(lm)
@@ -132,7 +134,7 @@ class _AtOnce:
             constant = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 1.0)
             spec = TaskSpec(str(i), "c", Kind.GENERATION)
             rows: Any = _Rows(own)
-            self._learners.append(Learner(spec, rows, weights, optimizer, constant, 0, 0.0))
+            self._learners.append(Learner(spec, rows, weights, optimizer, constant, 0, 0.0, guard))
 
     def step(self) -> float:
         """Returns the loss of the first."""

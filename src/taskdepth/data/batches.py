@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor
 from taskdepth.data.collate import best_fit_decreasing, collate, token_batches
 from taskdepth.data.token_rows import TokenRows
 from taskdepth.data.tokenise import TokenisedRow, Tokeniser
+from taskdepth.ranks import deal
 from taskdepth.tasks.spec import TaskSpec
 from taskdepth.types import Example, LMBatch
 
@@ -45,15 +47,26 @@ class TrainBatches:
     made once (so that every epoch has as many) and their order is shuffled. Lightning tells the epoch
     through `sampler.set_epoch`, and asks for `state_dict` and `load_state_dict` to go on in the middle
     of an epoch.
+
+    Of every batch each of `n_ranks` ranks gets its share of the rows, about as many tokens as the others:
+    the batches are the same for any number of ranks.
     """
 
     def __init__(
-        self, rows: TokenRows, task_index: Mapping[str, int], batching: Batching, seed: int
+        self,
+        rows: TokenRows,
+        task_index: Mapping[str, int],
+        batching: Batching,
+        seed: int,
+        *,
+        rank: int = 0,
+        n_ranks: int = 1,
     ) -> None:
         self._rows = rows
         self._task_index = task_index
         self._batching = batching
         self._seed = seed
+        self._rank, self._n_ranks = rank, n_ranks
         self._epoch = 0
         self._next_batch = 0
         self._resume_at = 0
@@ -74,9 +87,19 @@ class TrainBatches:
         shares = self._shares(order)
         for batch, share in list(zip(order, shares, strict=True))[self._next_batch :]:
             self._next_batch += 1
-            rows = [self._rows[i] for i in batch]
+            own = self._own(batch)
+            rows = [self._rows[i] for i in own or batch[:1]]
             index = [self._task_index[row.task] for row in rows]
-            yield collate(rows, index, packed=self._batching.packed, share=share, numbers=batch)
+            packed = self._batching.packed
+            made = collate(rows, index, packed=packed, share=share, numbers=own or batch[:1])
+            yield made if own else made.without_targets()
+
+    def _own(self, batch: list[int]) -> list[int]:
+        """The rows of a batch that this rank learns, none where it has fewer rows than there are ranks."""
+        if self._n_ranks == 1:
+            return batch
+        hands = deal([self._lengths[i] for i in batch], self._n_ranks)
+        return [batch[k] for k in hands[self._rank]]
 
     def set_epoch(self, epoch: int) -> None:
         self._epoch = epoch
@@ -127,13 +150,15 @@ class TrainBatches:
 class ScoringBatch:
     """Whole examples with every answer they could have: row i belongs to example `example[i]`.
 
-    Each example's first row is its own target; `is_right` marks every row that would be right.
+    Each example's first row is its own target; `is_right` marks every row that would be right. A `spare`
+    batch does not count: Lightning gives every rank something to validate on, or to none.
     """
 
     batch: LMBatch
     example: Int[Tensor, " b"]
     is_right: Bool[Tensor, " b"]
     task_index: Int[Tensor, " n_examples"]
+    spare: bool = False
 
     @property
     def is_first(self) -> Bool[Tensor, " b"]:
@@ -181,6 +206,7 @@ class ScoringBatches:
         packed: bool = False,
     ) -> None:
         self._packed = packed
+        self._spare = False
         self._task_index = {spec.name: i for i, spec in enumerate(specs)}
         by_name = {spec.name: spec for spec in specs}
         scored = [_scored_rows(example, by_name[example.task], tokeniser) for example in examples]
@@ -203,6 +229,13 @@ class ScoringBatches:
     def __len__(self) -> int:
         return len(self._batches)
 
+    def of_rank(self, rank: int, n_ranks: int) -> ScoringBatches:
+        """Every `n_ranks`-th batch, about as many tokens for each rank; a spare one where there are too few."""
+        own = copy(self)
+        own._spare = rank >= len(self)
+        own._batches = self._batches[:1] if own._spare else self._batches[rank::n_ranks]
+        return own
+
     def __iter__(self) -> Iterator[ScoringBatch]:
         return (self[i] for i in range(len(self)))
 
@@ -214,6 +247,7 @@ class ScoringBatches:
             torch.tensor([i for i, scored in enumerate(group) for _ in scored]),
             torch.tensor([right for scored in group for _, right in scored]),
             torch.tensor([self._task_index[scored[0][0].task] for scored in group]),
+            self._spare,
         )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import lightning
 from rich.progress import track
 
+from taskdepth import ranks
 from taskdepth.data.batches import Batching, ScoringBatches, TrainBatches
 from taskdepth.data.digest import RowDigest
 from taskdepth.data.mixture import Draws
@@ -36,6 +37,11 @@ class TrainingRows:
     digests: Mapping[str, str] = field(
         default_factory=dict
     )  # by task: the content of what was drawn
+
+    def name_of(self, number: int) -> tuple[str, str]:
+        """The task and the example of a row."""
+        row = self.rows[number]
+        return row.task, row.example_id
 
     def counts(self) -> dict[str, int]:
         """For metrics.json."""
@@ -112,7 +118,8 @@ class TaskDataModule(lightning.LightningDataModule):
         )
 
     @cached_property
-    def _validation(self) -> ScoringBatches:
+    def validation(self) -> ScoringBatches:
+        """All validation batches; a rank validates on its own share of them."""
         chosen = [
             example
             for spec in self._specs
@@ -130,10 +137,11 @@ class TaskDataModule(lightning.LightningDataModule):
 
     def train_dataloader(self) -> Any:
         index = {spec.name: i for i, spec in enumerate(self._specs)}
-        return TrainBatches(self.training.rows, index, self.batching, self._seed)
+        return _own_batches(self.training.rows, index, self.batching, self._seed)
 
     def val_dataloader(self) -> Any:
-        return self._validation if len(self._validation) else []
+        share = self.validation.of_rank(ranks.rank(), ranks.n_ranks())
+        return share if len(share) else []
 
 
 class PlainTextDataModule(lightning.LightningDataModule):
@@ -150,10 +158,18 @@ class PlainTextDataModule(lightning.LightningDataModule):
         self._seed = seed
 
     def train_dataloader(self) -> Any:
-        return TrainBatches(self.training.rows, {"plain_text": 0}, self.batching, self._seed)
+        return _own_batches(self.training.rows, {"plain_text": 0}, self.batching, self._seed)
 
     def val_dataloader(self) -> Any:
         return []
+
+
+def _own_batches(
+    rows: TokenRows, task_index: Mapping[str, int], batching: Batching, seed: int
+) -> TrainBatches:
+    return TrainBatches(
+        rows, task_index, batching, seed, rank=ranks.rank(), n_ranks=ranks.n_ranks()
+    )
 
 
 def _counted(examples: Iterable[Example], inverted: Counter[str]) -> Iterator[Example]:

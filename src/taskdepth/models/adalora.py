@@ -81,9 +81,11 @@ class RankSchedule(Callback):
                 kept = {k: v.to(pl_module.device) for k, v in self._restored[name].items()}
                 setattr(self._tuner.rankallocator, name, kept)
 
-    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
         if trainer.global_step > self._step:  # not while gradients accumulate
             self._step = trainer.global_step
+            if all(parameter.grad is None for parameter in pl_module.parameters()):
+                return  # a step that was left out
             self._tuner.update_and_allocate(self._step)
 
     def state_dict(self) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from transformers.pytorch_utils import Conv1D
 
 from taskdepth import layers
 from taskdepth.errors import ModelError
+from taskdepth.files import replacing_folder
 from taskdepth.models import adalora, plain_lora, routing, starts
 from taskdepth.models.folder import ADAPTER_WEIGHTS, check_adapter
 
@@ -153,23 +154,24 @@ def adapted_blocks(model: nn.Module) -> tuple[int, ...]:
 
 
 def save(model: PeftModel, folder: Path) -> None:
-    """The adapter alone, in PEFT's format; loaded again, it computes bit for bit the same."""
+    """The adapter alone, in PEFT's format, as `folder`; loaded again, it computes bit for bit the same."""
     config = model.peft_config[starts.ADAPTER]
     pattern = getattr(config, "rank_pattern", None)
     if adalora.is_adalora(model):
         # by its pattern PEFT would cut out the masked ranks, and round the shorter sums in another way
         config.rank_pattern = None
     try:
-        model.save_pretrained(
-            folder,
-            safe_serialization=True,
-            save_embedding_layers=False,  # "auto" would look for the base model's config on the hub
-            state_dict=starts.plain_state(model),
-        )
+        with replacing_folder(folder) as partial:
+            model.save_pretrained(
+                partial,
+                safe_serialization=True,
+                save_embedding_layers=False,  # "auto" would look for the base model's config on the hub
+                state_dict=starts.plain_state(model),
+            )
+            routing.write(model, partial)
     finally:
         if adalora.is_adalora(model):
             config.rank_pattern = pattern
-    routing.write(model, folder)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Any
 
@@ -25,17 +26,19 @@ def token_weights(
     n_tokens: Float[Tensor, " n"],
     task_index: Int[Tensor, " n"],
     task_weights: Float[Tensor, " n_tasks"],
+    total: Callable[[Tensor], Tensor] = lambda values: values,
 ) -> Float[Tensor, " n"]:
     """What each target token of an example counts; over all target tokens they sum to 1.
 
+    Where a batch lies on several ranks, `total` sums over them, and they sum to 1 over all of it.
     `n_tokens` are the examples' target tokens. With `task`, `self_paced` and `coba` the loss is the
     mean of the batch's tasks, weighted by `task_weights`, and each task's is the mean over its tokens.
     """
     if balance == Balance.TOKEN:
-        return torch.ones_like(n_tokens) / n_tokens.sum()
+        return torch.ones_like(n_tokens) / total(n_tokens.sum())
     if balance == Balance.EXAMPLE:
-        return 1 / (n_tokens.clamp(min=1) * (n_tokens > 0).sum())
-    tokens_of_task = sum_by(task_index, n_tokens, len(task_weights))
+        return 1 / (n_tokens.clamp(min=1) * total((n_tokens > 0).sum()))
+    tokens_of_task = total(sum_by(task_index, n_tokens, len(task_weights)))
     weights = torch.where(tokens_of_task > 0, task_weights, 0)
     return (weights / weights.sum() / tokens_of_task.clamp(min=1))[task_index]
 

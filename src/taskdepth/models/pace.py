@@ -75,7 +75,7 @@ class Pace(Callback):
         return losses.means().masked_fill(is_unseen.to(tuner.device), torch.nan)
 
     def _batch(self, trainer: lightning.Trainer) -> Any:
-        batches = trainer.datamodule.val_dataloader()  # type: ignore[attr-defined]
+        batches = trainer.datamodule.validation  # type: ignore[attr-defined]
         return batches[(self._n_observed - 1) % len(batches)]
 
     def state_dict(self) -> dict[str, Any]:

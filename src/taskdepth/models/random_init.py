@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 from pathlib import Path
 
 import torch
 from transformers import AutoModelForCausalLM
 
+from taskdepth.files import replacing_folder
 from taskdepth.models.folder import trusts
 from taskdepth.models.loading import load_config, load_tokenizer
 
@@ -30,17 +29,12 @@ def saved(base: Path, root: Path, seed: int, *, trust_remote_code: str | None = 
     folder = root / f"random-init-{about.hexdigest()}"
     if folder.is_dir():
         return folder
-    partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
-    try:
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            lm = AutoModelForCausalLM.from_config(
-                config, trust_remote_code=trusts(trust_remote_code, base)
-            )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        lm = AutoModelForCausalLM.from_config(
+            config, trust_remote_code=trusts(trust_remote_code, base)
+        )
+    with replacing_folder(folder) as partial:
         lm.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
-        if not folder.is_dir():  # another process may have been faster
-            partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return folder

@@ -10,16 +10,22 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from taskdepth import ranks
+
 
 class TaskMean(Metric):
-    """A weighted mean for each of `n_tasks` tasks; NaN for a task that was never updated."""
+    """A weighted mean for each of `n_tasks` tasks; NaN for a task that was never updated.
+
+    `over_ranks`: of the rows of all ranks; each of them then has to ask for it at the same time.
+    """
 
     full_state_update = False
     total: Tensor
     weight: Tensor
 
-    def __init__(self, n_tasks: int) -> None:
-        super().__init__()
+    def __init__(self, n_tasks: int, *, over_ranks: bool = False) -> None:
+        super().__init__(sync_on_compute=False)  # a rank that has no row would not take part
+        self._over_ranks = over_ranks
         self.add_state("total", torch.zeros(n_tasks, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("weight", torch.zeros(n_tasks, dtype=torch.float64), dist_reduce_fx="sum")
 
@@ -41,7 +47,8 @@ class TaskMean(Metric):
     def sums(self) -> Float[Tensor, "2 n_tasks"]:
         """`compute`, without torchmetrics' warning where nothing was added yet."""
         found: Tensor = self.compute() if self.update_called else torch.zeros(2, len(self.total))
-        return found.to(self.total)
+        found = found.to(self.total)
+        return ranks.total(found) if self._over_ranks else found
 
     def means(self) -> Float[Tensor, " n_tasks"]:
         sums = self.sums()
@@ -55,10 +62,12 @@ class TaskMean(Metric):
 class TaskScores(nn.Module):
     """Several `TaskMean`s over the same tasks."""
 
-    def __init__(self, n_tasks: int, names: Sequence[str]) -> None:
+    def __init__(self, n_tasks: int, names: Sequence[str], *, over_ranks: bool = False) -> None:
         super().__init__()
         # under its plain name "loss" would be an attribute of other things
-        self._means = nn.ModuleDict({f"mean_{name}": TaskMean(n_tasks) for name in names})
+        self._means = nn.ModuleDict(
+            {f"mean_{name}": TaskMean(n_tasks, over_ranks=over_ranks) for name in names}
+        )
         self.names = tuple(names)
 
     def __getitem__(self, name: str) -> TaskMean:

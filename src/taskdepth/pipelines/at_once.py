@@ -25,6 +25,7 @@ from taskdepth.data.collate import side_by_side, states_side_by_side
 from taskdepth.data.module import TaskDataModule
 from taskdepth.errors import ModelError, TaskdepthError
 from taskdepth.models import adapters, joint
+from taskdepth.models.bad_steps import OnBadStep, StepGuard, error
 from taskdepth.models.balance import token_weights
 from taskdepth.models.prefix import resumed
 from taskdepth.models.prefix_cache import PrefixCache
@@ -65,6 +66,7 @@ class Learner:
     scheduler: torch.optim.lr_scheduler.LRScheduler
     n_steps: int
     start_s: float
+    guard: StepGuard
     prefix: PrefixCache | None = None
     step: int = 0
     epoch: int = 0
@@ -170,10 +172,11 @@ class Together:
         schedule = Schedule(total, **vars(config.scheduler))
         optimizer = optimizer_of(config)(joint.parameters(weights))
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule.factor)
-        return Learner(spec, data, weights, optimizer, scheduler, total, start_s, prefix)
+        guard = StepGuard(config.trainer.on_bad_step, data.training.name_of)
+        return Learner(spec, data, weights, optimizer, scheduler, total, start_s, guard, prefix)
 
     def learn(self, learners: Sequence[Learner]) -> dict[Learner, TaskdepthError]:
-        """Step by step, until one is done; returns those whose loss is no number any more."""
+        """Step by step, until one is done; returns those that end by a step that is no number."""
         self._lm.requires_grad_(False).train()
         failed: dict[Learner, TaskdepthError] = {}
         if not learners:
@@ -186,10 +189,13 @@ class Together:
     def _step(self, learners: Sequence[Learner]) -> dict[Learner, TaskdepthError]:
         turns = [next(learner.batches) for learner in learners]
         failed: dict[Learner, TaskdepthError] = {}
+        going = turns
         # one that is lost would pull the others along, in a backward pass through the same model
-        while turns and (lost := self._backward(turns)):
-            failed |= {turn.learner: _diverged(turn.learner) for turn in lost}
-            turns = [turn for turn in turns if turn not in lost]
+        while going and (lost := self._backward(going)):
+            for turn in lost:
+                for parameter in joint.parameters(turn.learner.weights):
+                    parameter.grad = torch.full_like(parameter, torch.nan)
+            going = [turn for turn in going if turn not in lost]
         for turn in turns:
             try:
                 self._take(turn)
@@ -205,9 +211,14 @@ class Together:
                 targets = score_targets(self._lm, batch)
             losses = _losses(targets, batch, len(turns), self._config.trainer.loss_balance)
             found = losses.tolist()
-            if lost := [
+            lost = [
                 turn for turn, loss in zip(turns, found, strict=True) if not math.isfinite(loss)
-            ]:
+            ]
+            of_rows = targets.by_example(targets.loss.detach())
+            for i, turn in enumerate(turns):
+                if turn in lost or not lost:  # the others are seen in the next attempt
+                    turn.learner.guard.saw(turn.batch, of_rows[batch.task_index == i])
+            if lost:
                 return lost
             shares = losses.new_tensor([turn.batch.share for turn in turns])
             total = (losses * shares).sum() / self._config.trainer.accumulate_batches
@@ -231,12 +242,15 @@ class Together:
         """An optimizer step, if the batch completes one; validation, if it completes an epoch."""
         learner, settings = turn.learner, self._config.trainer
         if turn.number % settings.accumulate_batches == 0 or turn.is_last:
-            # weights that are no numbers would reach the rows of the others: 0 times NaN is NaN
-            norm = torch.nn.utils.clip_grad_norm_(
-                joint.parameters(learner.weights), settings.gradient_clip_norm or math.inf
-            )
-            if not norm.isfinite():
-                raise _diverged(learner)
+            parameters = list(joint.parameters(learner.weights))
+            gradients = [p.grad for p in parameters if p.grad is not None]
+            bad = learner.guard.judge(gradients, learner.step + 1, scaled=False)
+            if bad is not None and learner.guard.action is OnBadStep.STOP:
+                raise error(bad)
+            if bad is not None:
+                learner.guard.skip(bad, parameters)
+            elif settings.gradient_clip_norm:
+                torch.nn.utils.clip_grad_norm_(parameters, settings.gradient_clip_norm)
             learner.optimizer.step()
             learner.optimizer.zero_grad()
             learner.scheduler.step()
@@ -283,6 +297,7 @@ class Together:
             trainable_parameters=sum(p.numel() for p in joint.parameters(learner.weights)),
             seconds=time.perf_counter() - learner.start_s,
             reused_blocks=learner.prefix.first_block if learner.prefix else 0,
+            skipped_steps=tuple(learner.guard.skipped),
         )
 
 
@@ -300,7 +315,3 @@ def _losses(
     found = torch.zeros(n_learners, device=n_tokens.device, dtype=targets.loss.dtype)
     of_token = batch.task_index[targets.example]
     return found.index_add(0, of_token, targets.loss * weights[targets.example])
-
-
-def _diverged(learner: Learner) -> ModelError:
-    return ModelError(f"the loss of {learner.spec.name} is no number after {learner.step} steps")

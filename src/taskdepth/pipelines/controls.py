@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -167,5 +168,6 @@ def _record(spec: TaskSpec, report: FitReport, rows_digest: str) -> dict[str, An
         "train_loss": report.train_loss,
         "validation": report.validation.get(spec.name, {}),
         "trainable_parameters": report.trainable_parameters,
+        "skipped_steps": [asdict(step) for step in report.skipped_steps],
         "seconds": round(report.seconds, 3),
     }

@@ -147,6 +147,7 @@ class Study:
         self._poolings = [Pooling(name) for name in config.extraction.poolings]
         self._bases = bases
         self._store = store
+        self._batch_tokens = config.extraction.batch_tokens
         self._check_blocks()
         self._units = {
             (ref, spec.name, split): self._unit(ref, spec, split, examples)
@@ -297,16 +298,26 @@ class Study:
                 itself=len(adapted) < len(reading),
                 poolings=self._poolings,
                 first_targets=units[0].first_targets[rows.start : rows.stop],
-                batch_tokens=settings.batch_tokens,
+                batch_tokens=self._batch_tokens,
                 pack=loaded.can_pack,
                 padding_side=settings.padding_side,
                 final_norm=settings.final_norm,
                 advance=advance,
+                halved=self._halve,
             )
             for i, states in zip(reading, of_each, strict=True):
                 recordings[i].write(rows, states)
         for recording in recordings:
             recording.finish()
+
+    def _halve(self, batch_tokens: int) -> None:
+        """From here on, since what did not fit once will not fit again."""
+        self._batch_tokens = batch_tokens
+        print(
+            f"out of memory: batches of {batch_tokens} tokens from here on "
+            "(extraction.batch_tokens)",
+            file=sys.stderr,
+        )
 
     def _record(self, unit: Unit) -> Recording | MemoryRecording:
         settings = self._config.extraction

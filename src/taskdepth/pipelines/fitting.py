@@ -17,12 +17,14 @@ import lightning
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
 from torch import nn
 
-from taskdepth import layers
+from taskdepth import layers, ranks, stopping
 from taskdepth.config import TrainConfig
 from taskdepth.data.module import PlainTextDataModule, TaskDataModule
 from taskdepth.errors import ConfigError, DataError, ModelError
 from taskdepth.models import adalora
+from taskdepth.models.bad_steps import BadStep, StepGuard
 from taskdepth.models.balance import Balance, CoBa, SelfPaced
+from taskdepth.models.checkpoints import StopBetweenSteps, WholeCheckpoints
 from taskdepth.models.half_tuning import HalfTuning
 from taskdepth.models.pace import Pace
 from taskdepth.models.packing import packed
@@ -38,8 +40,8 @@ logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 class FitReport:
     """What one fit came to. `validation`: task → score → value, empty without validation rows.
 
-    `train_loss` is that of the last step, None when a resumed run had no step left. `trained`: task →
-    loss and token accuracy over the whole training. `reused_blocks` are those that ran once for each row.
+    `train_loss` is that of the last step, None without any. `trained`: task → loss and token accuracy over
+    the whole training. `reused_blocks` are those that ran once for each row. `skipped_steps` were no numbers.
     """
 
     steps: int
@@ -50,6 +52,7 @@ class FitReport:
     trainable_parameters: int
     seconds: float
     reused_blocks: int = 0
+    skipped_steps: tuple[BadStep, ...] = ()
 
     def mean(self, score: str) -> float | None:
         """The mean of a validation score over the tasks that have it."""
@@ -75,6 +78,7 @@ def fit(
     start_s = time.perf_counter()
     shows = any(isinstance(callback, ProgressBar) for callback in callbacks)
     prefix = prefix_cache(lm, data, config, quiet=not shows)
+    guard = StepGuard(config.trainer.on_bad_step, data.training.name_of)
     tuner = InstructionTuner(
         lm,
         task_names,
@@ -82,11 +86,17 @@ def fit(
         Schedule(n_steps(config, len(data.train_dataloader())), **vars(config.scheduler)),
         config.trainer.loss_balance,
         prefix,
+        guard,
     )
-    can_validate = len(data.val_dataloader()) > 0
+    can_validate = sum(ranks.told_by_all(len(data.val_dataloader()))) > 0
     between_steps = schedules(config, lm) + _pacing(config, len(task_names), can_validate)
     trainer = _trainer(config, callbacks, between_steps, logger, can_validate)
-    with prepared(lm, config, data.batching.packed), warnings.catch_warnings():
+    with (
+        stopping.between_steps() as request,
+        prepared(lm, config, data.batching.packed),
+        warnings.catch_warnings(),
+    ):
+        trainer.callbacks.append(StopBetweenSteps(request))  # type: ignore[attr-defined]
         # a resumed run finds its own checkpoints; that is the purpose
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
         # a named checkpoint may come from another run; nothing of its folder is wanted
@@ -101,18 +111,20 @@ def fit(
             raise ModelError(
                 f"{ckpt_path} holds more than weights and counters, which could run code: not read"
             ) from error
-        loss = trainer.callback_metrics.get("train/loss")  # before validation forgets it
         if can_validate and tuner.validated_at_step != trainer.global_step:
             trainer.validate(tuner, datamodule=data, verbose=False)
+    # Lightning's own count is one less for a run that goes on from the very end of an epoch
+    epoch_steps = -(-len(data.train_dataloader()) // config.trainer.accumulate_batches)
     return FitReport(
         steps=trainer.global_step,
-        epochs=trainer.current_epoch,
-        train_loss=None if loss is None else float(loss),
+        epochs=trainer.global_step // epoch_steps,
+        train_loss=None if tuner.last_loss is None else float(tuner.last_loss),
         validation=tuner.validation,
         trained=tuner.trained.by_task(task_names),
         trainable_parameters=sum(p.numel() for p in lm.parameters() if p.requires_grad),
         seconds=time.perf_counter() - start_s,
         reused_blocks=prefix.first_block if prefix else 0,
+        skipped_steps=tuple(guard.skipped),
     )
 
 
@@ -136,8 +148,11 @@ def prefix_cache(
     n_batches = len(data.train_dataloader())
     # it costs what the blocks below cost in one epoch, and saves that in every later one
     is_worth_it = n_steps(config, n_batches) * settings.accumulate_batches > n_batches
-    if wanted is False or (wanted == "auto" and (settings.compile or not is_worth_it)):
+    is_possible = not settings.compile and not ranks.is_joined()
+    if wanted is False or (wanted == "auto" and not (is_possible and is_worth_it)):
         return None
+    if ranks.is_joined():
+        raise ConfigError("trainer.prefix_cache=true: every rank would keep all rows: devices=1")
     rows, folder = data.training.rows, Path(config.paths.run_dir)
     weight = lm.get_input_embeddings().weight
     needed_bytes = n_bytes(rows.counts()["tokens"], weight.shape[1], weight.dtype)
@@ -238,15 +253,17 @@ def _trainer(
     can_validate: bool,
 ) -> lightning.Trainer:
     settings = config.trainer
-    # Lightning stops at whichever comes first; without steps the epochs count, without epochs the steps
-    max_epochs = settings.max_epochs if settings.max_steps < 0 else -1
+    # Lightning stops at whichever comes first; without epochs the steps count, and an epoch has at least one
+    max_epochs = settings.max_epochs if settings.max_steps < 0 else settings.max_steps
+    options = dict(settings.options)
+    plugins = [WholeCheckpoints(), *options.pop("plugins", ())]
     return lightning.Trainer(
         max_epochs=max_epochs,
         max_steps=settings.max_steps,
         accumulate_grad_batches=settings.accumulate_batches,
         gradient_clip_val=settings.gradient_clip_norm,
         accelerator=settings.accelerator,
-        devices=settings.devices,
+        **ranks.all_devices(settings.accelerator),
         precision=settings.precision,  # type: ignore[arg-type]  # Lightning checks the word
         check_val_every_n_epoch=settings.val_every_n_epochs,
         log_every_n_steps=settings.log_every_n_steps,
@@ -257,6 +274,6 @@ def _trainer(
         enable_model_summary=False,
         limit_val_batches=None if can_validate else 0,
         num_sanity_val_steps=0,
-        use_distributed_sampler=False,  # TrainBatches is its own sampler
-        **settings.options,
+        plugins=plugins,
+        **options,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -40,7 +41,7 @@ from taskdepth.results.figures import save_all
 from taskdepth.results.findings import Findings
 from taskdepth.results.table import LayerTable, Row
 from taskdepth.results.undefined import Undefined, digest
-from taskdepth.run_directory import RunDirectory
+from taskdepth.run_directory import RunDirectory, opened
 from taskdepth.tasks.spec import Source, TaskSpec, select_tasks
 from taskdepth.types import Example, Role, Split
 
@@ -77,6 +78,11 @@ def run(config: ProbeConfig) -> ProbeResult:
     Raises:
         TaskdepthError: settings, data, models or earlier results cannot be used.
     """
+    with ExitStack() as held:
+        return _run(config, held)
+
+
+def _run(config: ProbeConfig, held: ExitStack) -> ProbeResult:
     start_s = time.perf_counter()
     console = terminal.set_up(config.output)
     source = open_source(config.data, config.seed)
@@ -94,8 +100,10 @@ def run(config: ProbeConfig) -> ProbeResult:
         console.print(table(costs, rate, _what_is_kept(config)), soft_wrap=False)
         return ProbeResult(Path(config.paths.run_dir), None, None)
     reopen = set(config.stages) != set(STAGES)
-    directory = RunDirectory(
-        Path(config.paths.run_dir), config, FINDINGS, reopen=reopen, revisions=bases.revisions
+    directory = held.enter_context(
+        opened(
+            Path(config.paths.run_dir), config, FINDINGS, reopen=reopen, revisions=bases.revisions
+        )
     )
     _tell_left_out(directory, counts, source.skipped(), console)
     stages = [stage for stage in STAGES if stage in config.stages]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
@@ -24,8 +25,9 @@ from taskdepth.data.module import PlainTextDataModule, TaskDataModule
 from taskdepth.data.rows import check_not_empty, load
 from taskdepth.data.tokenise import Tokeniser
 from taskdepth.errors import ConfigError, ModelError
-from taskdepth.files import write_json
+from taskdepth.files import replacing_folder, write_json
 from taskdepth.models import adapters, loading
+from taskdepth.models.checkpoints import newest
 from taskdepth.models.folder import revision_of
 from taskdepth.models.loading import LanguageModel
 from taskdepth.models.packing import can_pack
@@ -39,7 +41,7 @@ from taskdepth.pipelines.fitting import FitReport, fit
 from taskdepth.pipelines.placement_study import FIGURE, placement_study, scoring_batches
 from taskdepth.pipelines.sources import open_source, prompt_format
 from taskdepth.results import placement_table, tracking
-from taskdepth.run_directory import RunDirectory
+from taskdepth.run_directory import RunDirectory, opened
 from taskdepth.selection.placement import LayerSelection, check_fits
 from taskdepth.tasks.spec import Source, TaskSpec, select_tasks
 from taskdepth.types import Role, Split
@@ -67,6 +69,11 @@ def run(config: TrainConfig) -> TrainResult:
     Raises:
         TaskdepthError: the settings, data or model cannot be used, or the folder holds results.
     """
+    with ExitStack() as held:
+        return _run(config, held)
+
+
+def _run(config: TrainConfig, held: ExitStack) -> TrainResult:
     start_s = time.perf_counter()
     loading.check_quantization(config.model.quantization)
     console = terminal.set_up(config.output)
@@ -102,8 +109,8 @@ def run(config: TrainConfig) -> TrainResult:
     if config.ckpt_path is not None and not Path(config.ckpt_path).is_file():
         raise ConfigError(f"ckpt_path={config.ckpt_path}: there is no such checkpoint")
     revisions = {str(config.model.path): revision_of(folder)} if folder is not None else {}
-    directory = RunDirectory(
-        Path(config.paths.run_dir), config, _finished_by(config), revisions=revisions
+    directory = held.enter_context(
+        opened(Path(config.paths.run_dir), config, _finished_by(config), revisions=revisions)
     )
     lightning.seed_everything(config.seed, verbose=False)
     model = _load(config, folder, source, specs)
@@ -389,20 +396,21 @@ def _train_one(
     if config.adapter.peft is not None:
         adapters.save(lm, directory / "adapter")
     else:
-        model.lm.save_pretrained(directory / "model")
-        model.tokenizer.save_pretrained(directory / "model")
+        with replacing_folder(directory / "model") as folder:
+            model.lm.save_pretrained(folder)
+            model.tokenizer.save_pretrained(folder)
     return _metrics(report, specs, data, model, lm)
 
 
 def _checkpoint(config: TrainConfig, directory: RunDirectory, console: Console) -> Path | None:
-    """The named checkpoint, or the last one of an interrupted run."""
-    if config.ckpt_path is not None:
-        return Path(config.ckpt_path)  # it exists: see run
-    last = directory / "checkpoints" / "last.ckpt"
-    if not last.is_file():
-        return None
-    console.print(f"going on from {last}")
-    return last
+    """The last checkpoint of an interrupted run, or the named one."""
+    last, problems = newest(directory / "checkpoints")
+    for problem in problems:
+        console.print(f"not used: {problem}")
+    if last is not None:
+        console.print(f"going on from {last}")
+        return last
+    return None if config.ckpt_path is None else Path(config.ckpt_path)  # it exists: see run
 
 
 def _metrics(
@@ -424,6 +432,7 @@ def _metrics(
         "trainable_parameters": report.trainable_parameters,
         "adapted_blocks": adapted or None,
         "reused_blocks": report.reused_blocks,
+        "skipped_steps": [asdict(step) for step in report.skipped_steps],
         "training_data": data.training.counts(),
         "tasks": _tasks(report, specs, data),
     }

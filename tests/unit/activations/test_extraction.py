@@ -14,7 +14,9 @@ from taskdepth.activations import extraction
 from taskdepth.activations.capture import each_depth
 from taskdepth.activations.extraction import Adapted, extract, extract_each, extract_tokens
 from taskdepth.activations.pooling import Pooling
+from taskdepth.errors import ModelError
 from taskdepth.models import adapters
+from taskdepth.models.loading import LanguageModel
 from taskdepth.models.packing import can_pack
 from tiny import tiny_llama
 
@@ -290,3 +292,53 @@ def test_every_token_of_one_prompt(model_type: str) -> None:
     torch.testing.assert_close(tokens[:, -1], pooled[Pooling.LAST_TOKEN][:, 0])
     torch.testing.assert_close(tokens.mean(dim=1), pooled[Pooling.MEAN][:, 0])
     assert torch.equal(extract_tokens(lm, prompt, depths=[2, 0]), tokens[[2, 0]])
+
+
+@pytest.mark.parametrize("pack", [True, False])
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_batches_that_do_not_fit_are_halved(
+    tiny: LanguageModel, monkeypatch: pytest.MonkeyPatch, error: RuntimeError, pack: bool
+) -> None:
+    limit_tokens = 9
+    read_all = [[1 + i, *range(2, 3 + i)] for i in range(6)]
+    expected = extraction.extract(tiny.lm, read_all, poolings=[Pooling.MEAN], pack=pack)
+    read = extraction._Reader._read
+
+    def limited(reader: Any, rows: list[int], *args: Any, **options: Any) -> None:
+        if reader._batches.n_tokens(rows) > limit_tokens:
+            raise error
+        read(reader, rows, *args, **options)
+
+    monkeypatch.setattr(extraction._Reader, "_read", limited)
+    told: list[int] = []
+    asked = {"poolings": [Pooling.MEAN], "pack": pack, "halved": told.append}
+    (found,) = extraction.extract_each(tiny.lm, (), read_all, **asked)
+    torch.testing.assert_close(found[Pooling.MEAN], expected[Pooling.MEAN], rtol=1e-4, atol=1e-5)
+    assert told
+    assert told == sorted(told, reverse=True)
+
+
+def test_one_prompt_too_many_is_told(tiny: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(extraction._Reader, "_read", never)
+    with pytest.raises(ModelError, match="out of memory with one prompt of 3 tokens"):
+        extraction.extract(tiny.lm, [[1, 2, 3], [4, 5]], poolings=[Pooling.MEAN])
+
+
+def test_other_errors_are_no_lack_of_memory(
+    tiny: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(extraction._Reader, "_read", broken)
+    with pytest.raises(RuntimeError, match="shapes"):
+        extraction.extract(tiny.lm, [[1, 2, 3]], poolings=[Pooling.MEAN])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import lightning
@@ -9,6 +10,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+import small_fit
 from taskdepth.data.batches import ScoringBatches
 from taskdepth.data.collate import collate
 from taskdepth.data.tokenise import PromptFormat, TokenisedRow, Tokeniser
@@ -141,11 +143,11 @@ def loss_of(
     return -sum(float(logits[i - 1, row.input_ids[i]]) for i in where), len(where)
 
 
-def test_checkpoints_hold_what_trains(tiny: LanguageModel) -> None:
+def test_checkpoints_hold_what_trains(tiny: LanguageModel, tmp_path: Path) -> None:
     tiny.lm.requires_grad_(False)
     tiny.lm.model.norm.weight.requires_grad_(True)
-    module = tuner(tiny.lm)
-    checkpoint = {"state_dict": module.state_dict()}
-    module.on_save_checkpoint(checkpoint)
+    module, trainer = small_fit.run(tiny, [], stop_at=1)
+    trainer.save_checkpoint(tmp_path / "one.ckpt")
+    checkpoint = torch.load(tmp_path / "one.ckpt", weights_only=True)
     assert list(checkpoint["state_dict"]) == ["lm.model.norm.weight"]
     assert module.strict_loading is False
