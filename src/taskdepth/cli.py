@@ -27,7 +27,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from taskdepth import config, stopping, sweep
+from taskdepth import config, launching, stopping, sweep
 from taskdepth.credentials import masked
 from taskdepth.errors import ConfigError, TaskdepthError, nearest
 from taskdepth.trust import hydra_checked
@@ -98,6 +98,11 @@ def _carry_out(pipeline: Any, settings: Any) -> float | None:
     A job of a sweep that has been done before is not done again: a sweep that was stopped goes on.
     """
     steps: _Pipeline = pipeline
+    if launching.is_one_of_many():
+        if not launching.is_first():
+            settings.output, settings.logger.enabled = "quiet", False
+    elif settings.devices > 1:
+        launching.launch(settings.devices)
     if HydraConfig.get().mode != RunMode.MULTIRUN:
         result = steps.run(settings)
     else:
@@ -194,11 +199,12 @@ def _fail(error: Exception) -> NoReturn:
 
 
 def _refuse_multirun_on_many_devices(cfg: DictConfig) -> None:
-    devices = cfg.get("trainer", {}).get("devices", 1)
-    if HydraConfig.get().mode == RunMode.MULTIRUN and devices > 1:
+    many = launching.n_processes(cfg.get("devices", 1)) > 1
+    if HydraConfig.get().mode == RunMode.MULTIRUN and many:
         raise ConfigError(
             "a sweep with several devices per job would start the whole sweep again on every rank: "
-            "run single jobs with torchrun, or sweep with a launcher (hydra/launcher=…) and devices=1"
+            "run single jobs with devices=n or torchrun, or sweep with a launcher (hydra/launcher=…) and "
+            "devices=1"
         )
 
 

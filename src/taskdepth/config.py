@@ -19,6 +19,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from taskdepth import launching
 from taskdepth.credentials import exposed
 from taskdepth.errors import ConfigError, nearest
 from taskdepth.help import groups
@@ -76,7 +77,9 @@ NEED_PATH = {
 NEED_TSNE = "pip install 'taskdepth[tsne]', or projection=pca"
 
 # what a run is called, where it lands and how it is shown does not change what it computes
-NOT_FINGERPRINTED = ("name", "paths", "overwrite", "output", "logger", "hydra", "stages", "report")
+NOT_FINGERPRINTED = (
+    *("name", "paths", "overwrite", "devices", "output", "logger", "hydra", "stages", "report"),
+)
 
 
 @dataclass
@@ -190,7 +193,6 @@ class TrainerConfig:
     prefix_cache_bytes: int = 2**32
     compile: bool = False
     accelerator: str = "auto"
-    devices: int = 1
     precision: str = "32-true"
     on_bad_step: str = "stop"
     val_every_n_epochs: int = 1
@@ -278,6 +280,7 @@ class TrainConfig:
     seed: int = 0  # of initial weights, the order of rows and dropout
     tasks: Any = "all"
     overwrite: bool = False
+    devices: int = 1
     output: str = "normal"
     ckpt_path: str | None = None
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -446,6 +449,7 @@ class ProbeConfig:
     tasks: Any = "all"
     stages: list[str] = field(default_factory=lambda: list(STAGES))
     overwrite: bool = False
+    devices: int = 1
     output: str = "normal"
     models: ModelsConfig = field(default_factory=ModelsConfig)
     data: DataConfig = field(default_factory=DataConfig)
@@ -530,9 +534,32 @@ def problems(config: TrainConfig | ProbeConfig) -> list[str]:
                 "logger.mode", config.logger.mode, ["auto", "online", "offline", "disabled"]
             )
         )
+    if config.devices < 1:
+        found.append(f"devices must be at least 1, not {config.devices}")
+    elif launching.n_processes(config.devices) > 1:
+        found += _many_devices_problems(config)
     if isinstance(config, TrainConfig):
         return found + _train_problems(config)
     return found + _probe_problems(config)
+
+
+def _many_devices_problems(config: TrainConfig | ProbeConfig) -> list[str]:
+    """What one process does, and several do not (yet)."""
+    if isinstance(config, ProbeConfig):
+        if config.extraction.keep == "none":
+            return ["extraction.keep=none holds states in the memory of one process: devices=1"]
+        return []
+    found = []
+    if config.placement.policies:
+        found.append("a placement study trains its placements in one process: devices=1")
+    elif config.role != "control":
+        if config.adapter.method == "hft":
+            found.append(
+                "adapter=hft changes what learns between steps, which ranks cannot: devices=1"
+            )
+        if config.trainer.prefix_cache is True:
+            found.append("trainer.prefix_cache=true: every rank would keep all rows: devices=1")
+    return found
 
 
 def _trust_problems(config: TrainConfig | ProbeConfig) -> list[str]:
@@ -614,7 +641,6 @@ def _train_problems(config: TrainConfig) -> list[str]:
         "batch_size_examples",
         "batch_tokens",
         "accumulate_batches",
-        "devices",
         "val_every_n_epochs",
         "balance_every_n_steps",
     ):
@@ -622,8 +648,6 @@ def _train_problems(config: TrainConfig) -> list[str]:
         if value is not None and value < 1:
             found.append(f"trainer.{name} must be at least 1, not {value}")
     found += _prefix_problems(trainer)
-    if trainer.devices > 1:
-        found.append("trainer.devices > 1: not yet, every device would read the same batches")
     found += _control_problems(config.control)
     found += _mixture_problems(config.mixture) + _evaluation_problems(config)
     return found + (_placement_problems(config) if config.placement.policies else [])

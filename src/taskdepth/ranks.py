@@ -18,6 +18,7 @@ import torch.distributed as dist
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 
+from taskdepth import launching
 from taskdepth.errors import ConfigError, TaskdepthError
 
 Result = TypeVar("Result")
@@ -25,15 +26,12 @@ Result = TypeVar("Result")
 # ranks wait for each other's share of hours of work; torchrun ends all of them when one dies
 PATIENCE = timedelta(days=30)
 
+_alone = False  # while the first rank does what the others wait for
+
 
 def is_joined() -> bool:
-    """Whether this process is one of several that can talk to each other."""
-    return dist.is_available() and dist.is_initialized()
-
-
-def started() -> tuple[int, int]:
-    """This process among those that torchrun started, and how many they are; (0, 1) without torchrun."""
-    return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    """Whether this process shares what it is doing with others that it can talk to."""
+    return not _alone and dist.is_available() and dist.is_initialized()
 
 
 def n_ranks() -> int:
@@ -62,7 +60,7 @@ def joined(accelerator: str) -> Iterator[None]:
 
     On GPUs each rank takes the one of its local number.
     """
-    if is_joined() or started() == (0, 1):
+    if is_joined() or launching.n_processes(1) == 1:
         yield
         return
     on_gpus = accelerator != "cpu" and torch.cuda.is_available()
@@ -102,6 +100,8 @@ def told_by_all(own: Result) -> list[Result]:
 def first_does(work: Callable[[], Result]) -> Result:
     """The result of `work` on every rank; only the first one does it, and the others wait.
 
+    What it does is done by it alone, also where it could be shared.
+
     Raises:
         TaskdepthError: that of the first rank, on every rank.
     """
@@ -110,13 +110,24 @@ def first_does(work: Callable[[], Result]) -> Result:
     outcome: list[Result | TaskdepthError | None] = [None]
     if is_first():
         try:
-            outcome = [work()]
+            with _by_itself():
+                outcome = [work()]
         except TaskdepthError as error:
             outcome = [error]
     dist.broadcast_object_list(outcome, src=0)
     if isinstance(outcome[0], TaskdepthError):
         raise outcome[0]
     return outcome[0]  # type: ignore[return-value]  # the first rank put its result there
+
+
+@contextmanager
+def _by_itself() -> Iterator[None]:
+    global _alone
+    _alone = True
+    try:
+        yield
+    finally:
+        _alone = False
 
 
 def first_before_others(work: Callable[[], Result]) -> Result:
@@ -185,7 +196,8 @@ def in_shares(
 
 def own_devices(accelerator: str) -> list[int] | int:
     """The `devices` of a Lightning trainer that works for this rank alone."""
-    if is_joined() and accelerator != "cpu" and torch.cuda.is_available():
+    here = dist.is_available() and dist.is_initialized()
+    if here and accelerator != "cpu" and torch.cuda.is_available():
         return [torch.cuda.current_device()]  # what torch.cuda.set_device chose, not the first one
     return 1
 

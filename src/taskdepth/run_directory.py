@@ -8,18 +8,17 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from lightning.fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import OmegaConf
 
 from taskdepth import config as schemas
-from taskdepth import lock
+from taskdepth import lock, ranks
 from taskdepth.credentials import masked
 from taskdepth.errors import ResultsError
 from taskdepth.files import remove_partials, write_json, write_text
@@ -48,13 +47,15 @@ def opened(
     revisions: Mapping[str, str | None] = MappingProxyType({}),
 ) -> Iterator[RunDirectory]:
     """The run folder, which no other run writes to until the end; raises as `RunDirectory` does."""
-    is_first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # Lightning sets it
-    if not is_first:  # which holds it for all
-        yield RunDirectory(path, config, finished_by, reopen=reopen, revisions=revisions)
-        return
-    with lock.held(path):
-        remove_partials(path)
-        yield RunDirectory(path, config, finished_by, reopen=reopen, revisions=revisions)
+    with ExitStack() as held:
+
+        def begin() -> None:
+            held.enter_context(lock.held(path))
+            remove_partials(path)
+            RunDirectory.begin(path, config, finished_by, reopen=reopen, revisions=revisions)
+
+        ranks.first_does(begin)  # it holds the folder for all
+        yield RunDirectory(path, finished_by)
 
 
 class RunDirectory:
@@ -62,30 +63,36 @@ class RunDirectory:
 
     The same settings find the same folder and go on where they stopped. Other settings, or a complete
     run, are refused unless `overwrite` is set.
-
-    Raises:
-        ResultsError: the folder holds something that must not be lost.
     """
 
-    def __init__(
-        self,
+    def __init__(self, path: Path, finished_by: str) -> None:
+        self.path = path
+        self._finished_by = finished_by
+
+    @classmethod
+    def begin(
+        cls,
         path: Path,
         config: schemas.TrainConfig | schemas.ProbeConfig,
         finished_by: str,
         *,
         reopen: bool = False,
         revisions: Mapping[str, str | None] = MappingProxyType({}),
-    ) -> None:
-        self.path = path
-        self._finished_by = finished_by
-        if config.overwrite and self._is_run():
-            self._clear()
-        self._refuse(config, reopen)
+    ) -> RunDirectory:
+        """Write what every run begins with.
+
+        Raises:
+            ResultsError: the folder holds something that must not be lost.
+        """
+        directory = cls(path, finished_by)
+        if config.overwrite and directory._is_run():
+            directory._clear()
+        directory._refuse(config, reopen)
         path.mkdir(parents=True, exist_ok=True)
-        write_json(
-            path / "provenance.json", provenance(config, revisions)
-        )  # first: it tells whose folder it is
+        # first: it tells whose folder it is
+        write_json(path / "provenance.json", provenance(config, revisions))
         write_text(path / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(config)))
+        return directory
 
     def _content(self) -> list[Path]:
         return [path for path in self.path.iterdir() if path.name != lock.NAME]

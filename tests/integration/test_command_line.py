@@ -148,7 +148,7 @@ def test_everything_is_shown_when_asked(place: Path, monkeypatch: pytest.MonkeyP
 def test_a_sweep_with_several_devices_is_refused(
     place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["train.py", "-m", "seed=0,1", "trainer.devices=2"])
+    monkeypatch.setattr(sys, "argv", ["train.py", "-m", "seed=0,1", "devices=2"])
     with pytest.raises(SystemExit):
         cli.train()
     assert "torchrun" in capfd.readouterr().err

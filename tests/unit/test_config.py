@@ -213,7 +213,10 @@ def test_typos_and_wrong_types_fail_while_composing(override: str) -> None:
         ("train", ["model.architecture=null"], "model.path"),
         ("train", ["model.dtype=int8"], "model.dtype=int8 is unknown"),
         ("train", ["trainer.batch_size_examples=0"], "batch_size_examples must be at least 1"),
-        ("train", ["trainer.devices=2"], "every device would read the same batches"),
+        ("train", ["devices=2", "adapter=hft"], "ranks cannot: devices=1"),
+        ("train", ["devices=2", "trainer.prefix_cache=true"], "would keep all rows: devices=1"),
+        ("train", ["devices=2", "placement.policies=[all]"], "in one process: devices=1"),
+        ("probe", ["devices=2", "extraction.keep=none"], "memory of one process: devices=1"),
         ("train", ["trainer.max_epochs=null"], "max_steps or trainer.max_epochs"),
         ("train", ["tasks={a: b}"], "tasks must be"),
         ("train", ["data=folder"], "data.path"),
@@ -333,7 +336,7 @@ def test_mhr_and_qlora_change_what_they_are_made_of() -> None:
 
 def test_all_problems_come_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
-        resolved("train", "role=teacher", "model.dtype=int8", "trainer.devices=0")
+        resolved("train", "role=teacher", "model.dtype=int8", "devices=0")
     assert all(part in str(caught.value) for part in ("role", "dtype", "devices"))
 
 

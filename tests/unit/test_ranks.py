@@ -25,7 +25,8 @@ def work_of_a_rank(rank: int, folder: Path) -> None:
         except DataError as error:
             found["failed"] = str(error)
         found["own"] = in_shares([3.0, 1.0, 2.0], lambda share: [(rank, item) for item in share])
-        found["first"] = ranks.first_does(lambda: f"done by {rank}")
+        found["first"] = ranks.first_does(lambda: f"done by {rank} of {ranks.n_ranks()}")
+        found["shared"] = ranks.first_does(lambda: in_shares([1.0] * 2, lambda share: share))
         try:
             ranks.first_does(lambda: refuse(1))
         except DataError as error:
@@ -62,7 +63,8 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
         ("inside", (2, 0, 1, True), (2, 1, 1, False)),
         ("own", [(0, 0), (1, 1), (1, 2)], [(0, 0), (1, 1), (1, 2)]),
         ("failed", "item 1 cannot be done", "item 1 cannot be done"),
-        ("first", "done by 0", "done by 0"),
+        ("first", "done by 0 of 1", "done by 0 of 1"),
+        ("shared", [0, 1], [0, 1]),
         ("refused", "item 1 cannot be done", "item 1 cannot be done"),
         ("fetched", False, True),
         ("all", [0, 1], [0, 1]),
@@ -92,8 +94,7 @@ def test_a_process_that_was_started_and_has_not_joined_does_its_own_work(
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "4")
     monkeypatch.setenv("RANK", "2")
-    assert ranks.started() == (2, 4)
-    assert ranks.is_first()
+    assert (ranks.n_ranks(), ranks.is_first()) == (1, True)
     assert in_shares([1.0, 2.0], lambda share: share) == [0, 1]
 
 

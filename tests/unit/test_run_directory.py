@@ -14,7 +14,7 @@ def config(**changes: object) -> TrainConfig:
 
 
 def opened(path: Path, settings: TrainConfig, **options: bool) -> RunDirectory:
-    return RunDirectory(path, settings, "metrics.json", **options)
+    return RunDirectory.begin(path, settings, "metrics.json", **options)
 
 
 def test_an_interrupted_run_is_opened_again(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from taskdepth.activations.pooling import Pooling
+from taskdepth.activations.recording import row_ranges
 from taskdepth.activations.store import SHARD_ROWS
 from taskdepth.activations.stored import Activations
 from taskdepth.errors import ResultsError
@@ -63,10 +64,7 @@ class MemoryRecording:
     ) -> None:
         self._example_ids = tuple(example_ids)
         self._depths = depths
-        n = len(self._example_ids)
-        self.missing = [
-            range(start, min(start + shard_rows, n)) for start in range(0, max(n, 1), shard_rows)
-        ]
+        self.missing = row_ranges(len(self._example_ids), shard_rows)
         self._states: dict[Pooling, Float[Tensor, "n_depths n d_model"]] = {}
         self.held: HeldActivations | None = None
 
@@ -94,7 +92,7 @@ class MemoryStore:
     """An `ActivationStore` in memory: what it holds is gone with it."""
 
     def __init__(self, *, shard_rows: int = SHARD_ROWS) -> None:
-        self._shard_rows = shard_rows
+        self.shard_rows = shard_rows
         self._recordings: dict[str, MemoryRecording] = {}
 
     def __contains__(self, key: str) -> bool:
@@ -111,7 +109,7 @@ class MemoryStore:
         depths: Sequence[int] | None = None,
     ) -> MemoryRecording:
         """Begin to keep states under `key`; `about` is of use on disk only."""
-        recording = MemoryRecording(example_ids, depths, self._shard_rows)
+        recording = MemoryRecording(example_ids, depths, self.shard_rows)
         self._recordings[key] = recording
         return recording
 

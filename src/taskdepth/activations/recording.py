@@ -27,6 +27,16 @@ PARTIALS = ".*.partial-*"
 STALE_SECONDS = 3600  # no shard takes so long to write: its writer is dead
 
 
+def row_ranges(n_rows: int, shard_rows: int) -> list[range]:
+    """The rows of each shard; no rows are one shard, too.
+
+    >>> row_ranges(5, 2)
+    [range(0, 2), range(2, 4), range(4, 5)]
+    """
+    starts = range(0, max(n_rows, 1), shard_rows)
+    return [range(start, min(start + shard_rows, n_rows)) for start in starts]
+
+
 class Recording:
     """Write every range of `missing`, then `finish`; in between it may be killed at any moment.
 
@@ -55,10 +65,7 @@ class Recording:
         self._dtype = dtype
         self._whole: dict[range, ShardRecord] = {}
         self._stamps: dict[range, tuple[int, int]] = {}
-        starts = range(0, max(len(self._example_ids), 1), shard_rows)  # no rows are one shard, too
-        self._ranges = [
-            range(start, min(start + shard_rows, len(self._example_ids))) for start in starts
-        ]
+        self._ranges = row_ranges(len(self._example_ids), shard_rows)
         folder.mkdir(parents=True, exist_ok=True)
         self.damaged = self._find()
 

@@ -30,7 +30,7 @@ class ActivationStore:
             raise ConfigError(f"a shard holds at least one row, not {shard_rows}")
         self._root = root
         self._dtype = dtype
-        self._shard_rows = shard_rows
+        self.shard_rows = shard_rows
 
     def __contains__(self, key: str) -> bool:
         """Whether all shards are there, judged by their sizes."""
@@ -63,7 +63,7 @@ class ActivationStore:
             about,
             depths=depths,
             dtype=self._dtype,
-            shard_rows=self._shard_rows,
+            shard_rows=self.shard_rows,
         )
 
     def open(self, key: str) -> StoredActivations:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -34,6 +33,7 @@ from taskdepth.models.scores import TaskScores
 from taskdepth.models.targets import TargetTokens, score_targets
 from taskdepth.models.tuner import VALIDATED, Schedule, keep_answers
 from taskdepth.pipelines.fitting import FitReport, n_steps, optimizer_of, prefix_cache, prepared
+from taskdepth.pipelines.task_queue import TaskQueue
 from taskdepth.tasks.spec import TaskSpec
 from taskdepth.types import LMBatch
 
@@ -115,9 +115,9 @@ def why_not(config: TrainConfig, wrapped: PeftModel) -> str | None:
 
 
 def train_at_once(
-    config: TrainConfig, lm: Any, specs: Sequence[TaskSpec], trainee: Trainee
+    config: TrainConfig, lm: Any, queue: TaskQueue, trainee: Trainee
 ) -> Iterator[tuple[TaskSpec, FitReport | TaskdepthError]]:
-    """Train all `specs`, `config.control.at_once` of them in a step; yields each when it is saved or failed."""
+    """Train what is free, `config.control.at_once` tasks in a step; yields each when it is saved or failed."""
     fabric = lightning.Fabric(
         accelerator=config.trainer.accelerator,
         devices=1,
@@ -125,14 +125,15 @@ def train_at_once(
     )
     lm.to(fabric.device)
     together = Together(config, lm, fabric)
-    waiting, learners = deque(specs), list[Learner]()
-    while waiting or learners:
-        while waiting and len(learners) < config.control.at_once:
-            spec = waiting.popleft()
+    learners: list[Learner] = []
+    while True:
+        while len(learners) < config.control.at_once and (spec := queue.take()) is not None:
             try:
                 learners.append(together.begin(spec, trainee))
             except TaskdepthError as error:
                 yield spec, error
+        if not learners:
+            return
         for learner, failure in together.learn(learners).items():
             learners.remove(learner)
             yield learner.spec, failure

@@ -24,6 +24,7 @@ from taskdepth.models.loading import LanguageModel
 from taskdepth.pipelines.adapting import adapt
 from taskdepth.pipelines.at_once import train_at_once, why_not
 from taskdepth.pipelines.fitting import FitReport, fit
+from taskdepth.pipelines.task_queue import TaskQueue
 from taskdepth.seeds import stable_seed
 from taskdepth.tasks.spec import TaskSpec
 
@@ -42,34 +43,48 @@ def train_controls(
     data_of: DataOf,
     blocks: Sequence[int] | None,
     folder: Path,
+    *,
+    leads: bool = True,
 ) -> dict[str, dict[str, Any]]:
     """Train `folder/controls/<task>/adapter` for every task; tasks that are done are not trained again.
 
-    A task that cannot be trained does not stop the others; `controls/failed.json` lists it, with the reason.
+    Several processes may be at it, and share the tasks. The one that `leads` stays until all are done,
+    those that a dead one left behind included. A task that cannot be trained does not stop the others;
+    `controls/failed.json` lists it, with the reason.
 
     Returns:
-        task → what `controls.json` says of it.
+        task → what `controls.json` says of it; nothing for who does not lead.
 
     Raises:
         TaskdepthError: some failed; it comes after all other tasks are trained and saved.
     """
     trainee = _Trainee(config, model, data_of, blocks, folder / "controls")
-    waiting = [spec for spec in specs if not trainee.record(spec).is_file()]
+    queue = TaskQueue(specs, trainee.record)
     failed: dict[str, TaskdepthError] = {}
     failed_file = folder / "controls" / FAILED_FILE
-    failed_file.unlink(missing_ok=True)
+    if leads:
+        failed_file.unlink(missing_ok=True)
     with terminal.progress() as progress:
-        bar = progress.add_task("control models", total=len(specs))
-        progress.advance(bar, len(specs) - len(waiting))
-        for spec, outcome in trainee.train(waiting, progress.console):
-            progress.advance(bar)
-            if isinstance(outcome, TaskdepthError):
-                failed[spec.name] = outcome
-                progress.console.print(f"{spec.name} failed: {outcome}")
-                write_json(failed_file, {task: str(error) for task, error in failed.items()})
-            else:
-                # last: it marks the task as done
-                write_json(trainee.record(spec), _record(spec, outcome, trainee.digests[spec.name]))
+        bar = progress.add_task("control models", total=len(specs), completed=queue.n_done)
+        while True:
+            for spec, outcome in trainee.train(queue, specs, progress.console):
+                if isinstance(outcome, TaskdepthError):
+                    failed[spec.name] = outcome
+                    progress.console.print(f"{spec.name} failed: {outcome}")
+                    if leads:  # who also tries what failed elsewhere
+                        told = {task: str(error) for task, error in failed.items()}
+                        write_json(failed_file, told)
+                else:
+                    # last: it marks the task as done
+                    record = _record(spec, outcome, trainee.digests[spec.name])
+                    write_json(trainee.record(spec), record)
+                queue.put_back(spec)
+                progress.update(bar, completed=queue.n_done + len(failed))
+            progress.update(bar, completed=queue.n_done + len(failed))
+            if not leads:
+                return {}
+            if not queue.wait():
+                break
     if failed:
         task, first = next(iter(failed.items()))
         raise type(first)(
@@ -100,13 +115,14 @@ class _Trainee:
     def record(self, spec: TaskSpec) -> Path:
         return self._folder / spec.name / "metrics.json"
 
-    def train(self, specs: Sequence[TaskSpec], console: Console) -> Outcomes:
+    def train(self, queue: TaskQueue, specs: Sequence[TaskSpec], console: Console) -> Outcomes:
+        """What becomes of every task that is free."""
         at_once = self._config.control.at_once
-        if at_once > 1 and len(specs) > 1:
+        if at_once > 1 and len(specs) - queue.n_done > 1:
             if (reason := self._why_not(specs)) is None:
-                return train_at_once(self._config, self._model.lm, specs, self)
+                return train_at_once(self._config, self._model.lm, queue, self)
             console.print(f"control models one after the other, not {at_once} at once: {reason}")
-        return self._one_by_one(specs)
+        return self._one_by_one(queue)
 
     def _why_not(self, specs: Sequence[TaskSpec]) -> str | None:
         """Asked of the first task that can begin."""
@@ -121,8 +137,8 @@ class _Trainee:
                 adapters.detach(wrapped)
         return None
 
-    def _one_by_one(self, specs: Sequence[TaskSpec]) -> Outcomes:
-        for spec in specs:
+    def _one_by_one(self, queue: TaskQueue) -> Outcomes:
+        while (spec := queue.take()) is not None:
             try:
                 yield spec, self._train_one(spec)
             except TaskdepthError as error:

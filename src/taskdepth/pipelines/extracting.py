@@ -14,13 +14,13 @@ from typing import Any
 import torch
 import yaml
 
-from taskdepth import terminal
+from taskdepth import ranks, terminal
 from taskdepth.activations.extraction import Adapted, extract_each
 from taskdepth.activations.key import key_of
 from taskdepth.activations.memory import HeldActivations, MemoryRecording, MemoryStore
 from taskdepth.activations.plan import Cost, bytes_on_disk, forward_flops, measured_rate
 from taskdepth.activations.pooling import Pooling
-from taskdepth.activations.recording import Recording
+from taskdepth.activations.recording import Recording, row_ranges
 from taskdepth.activations.store import ActivationStore
 from taskdepth.activations.stored import Activations, StoredActivations
 from taskdepth.config import DataConfig, ProbeConfig
@@ -125,6 +125,14 @@ class Unit:
     key: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """What is dealt to a rank: some rows of a group of units that share their prompts."""
+
+    group: int
+    rows: range
+
+
 class Study:
     """All units of a study: which model reads which rows, and under which key its states are kept.
 
@@ -213,31 +221,62 @@ class Study:
     def extract(self, tasks: Collection[str] | None = None) -> int:
         """Extract what is missing (of `tasks`), one load per base model; returns how many rows that were.
 
-        All models that read the same prompts with the same base read them together.
+        All models that read the same prompts with the same base read them together. Shards are dealt over
+        the ranks by their tokens.
         """
-        together: dict[Path, dict[tuple[str, Split], list[Unit]]] = defaultdict(dict)
-        missing = [u for u in self.missing() if tasks is None or u.task in tasks]
-        for unit in missing:
-            together[unit.base].setdefault((unit.task, unit.split), []).append(unit)
-        n_rows = sum(len(unit.prompts) for unit in missing)
+        # one rank looks: another could already have begun to write
+        keys = set(ranks.first_does(lambda: [unit.key for unit in self.missing()]))
+        missing = [
+            unit
+            for unit in self._units.values()
+            if unit.key in keys and (tasks is None or unit.task in tasks)
+        ]
+        groups = _groups(missing)
+        pieces = [
+            _Piece(number, rows)
+            for number, units in enumerate(groups)
+            for rows in row_ranges(len(units[0].prompts), self._store.shard_rows)
+        ]
+        ranks.in_shares(
+            [_n_tokens(groups[piece.group], piece.rows) for piece in pieces],
+            lambda share: self._extract_pieces(groups, [pieces[i] for i in share]),
+        )
+        if ranks.is_joined():  # shards of one unit may have come from several ranks
+            ranks.in_shares([1.0] * len(missing), lambda share: self._close(missing, share))
+        return sum(len(unit.prompts) for unit in missing)
+
+    def _extract_pieces(
+        self, groups: Sequence[Sequence[Unit]], pieces: Sequence[_Piece]
+    ) -> list[None]:
+        own: dict[int, list[range]] = defaultdict(list)
+        for piece in pieces:
+            own[piece.group].append(piece.rows)
+        n_rows = sum(len(piece.rows) * len(groups[piece.group]) for piece in pieces)
         n_tokens = 0.0
         with terminal.progress("prompts") as progress:
             bar = progress.add_task("extract", total=n_rows, visible=n_rows > 0)
-            for base, groups in together.items():
-                loaded = self._bases.load(base)
-                for (task, split), units in groups.items():
-                    progress.update(bar, what=f"{task} ({split})")
-                    prompts = units[0].prompts
-                    tokens_per_row = sum(map(len, prompts)) / len(prompts)
+            for number, ranges in own.items():
+                units = groups[number]
+                loaded = self._bases.load(units[0].base)
+                progress.update(bar, what=f"{units[0].task} ({units[0].split})")
+                prompts = units[0].prompts
+                tokens_per_row = sum(map(len, prompts)) / max(len(prompts), 1)
 
-                    def advance(rows: int, tokens_per_row: float = tokens_per_row) -> None:
-                        nonlocal n_tokens
-                        n_tokens += rows * tokens_per_row
-                        progress.update(bar, advance=rows, tokens=n_tokens)
+                def advance(rows: int, tokens_per_row: float = tokens_per_row) -> None:
+                    nonlocal n_tokens
+                    n_tokens += rows * tokens_per_row
+                    progress.update(bar, advance=rows, tokens=n_tokens)
 
-                    self._extract(loaded, units, advance)
+                self._extract(loaded, units, ranges, advance)
             progress.update(bar, what="")
-        return n_rows
+        return [None] * len(pieces)
+
+    def _close(self, units: Sequence[Unit], share: Sequence[int]) -> list[None]:
+        """Finish what has all its shards and no manifest yet."""
+        for unit in (units[i] for i in share):
+            if self._store.manifest(unit.key) is None:
+                self._record(unit).finish()
+        return [None] * len(share)
 
     def plan(self) -> tuple[list[Cost], float | None]:
         """What each model's missing units will cost, and the rate that was measured for it.
@@ -273,15 +312,23 @@ class Study:
         return Cost(name, len(lengths), sum(lengths), flops, flops / rate, kept)
 
     def _extract(
-        self, loaded: Loaded, units: Sequence[Unit], advance: Callable[[int], object]
+        self,
+        loaded: Loaded,
+        units: Sequence[Unit],
+        ranges: Sequence[range],
+        advance: Callable[[int], object],
     ) -> None:
-        """Read the prompts that `units` share with each of their models, shard by shard."""
+        """Read the prompts of `ranges`, which `units` share, with each of their models, shard by shard."""
         settings, lm = self._config.extraction, loaded.model.lm
         # the model itself first: the others go on from it
         units = sorted(units, key=lambda unit: unit.model.adapter is not None)
         recordings = [self._record(unit) for unit in units]
-        missing = [recording.missing for recording in recordings]
-        advance(sum(len(u.prompts) for u in units) - sum(len(r) for rs in missing for r in rs))
+        # a shard of other rows (of an earlier version) belongs to whom its first row does
+        missing = [
+            [rows for rows in recording.missing if any(_begins_in(rows, own) for own in ranges)]
+            for recording in recordings
+        ]
+        advance(len(units) * sum(map(len, ranges)) - sum(len(r) for rs in missing for r in rs))
         for rows in sorted(
             {rows for ranges in missing for rows in ranges}, key=attrgetter("start")
         ):
@@ -308,7 +355,8 @@ class Study:
             for i, states in zip(reading, of_each, strict=True):
                 recordings[i].write(rows, states)
         for recording in recordings:
-            recording.finish()
+            if not recording.missing:
+                recording.finish()
 
     def _halve(self, batch_tokens: int) -> None:
         """From here on, since what did not fit once will not fit again."""
@@ -382,3 +430,20 @@ def _adapted(loaded: Loaded, folder: Path, task: str) -> Adapted:
     lm = loaded.model.lm
     first_block = adapters.first_block(lm, folder) if loaded.can_resume else 0
     return Adapted(partial(adapters.worn, lm, folder, task), first_block)
+
+
+def _groups(units: Sequence[Unit]) -> list[list[Unit]]:
+    """Units that share prompts and base, those of the same base one after the other."""
+    together: dict[tuple[Path, str, Split], list[Unit]] = defaultdict(list)
+    for unit in units:
+        together[unit.base, unit.task, unit.split].append(unit)
+    bases = list(dict.fromkeys(unit.base for unit in units))
+    return [group for base in bases for (of_base, *_), group in together.items() if of_base == base]
+
+
+def _begins_in(rows: range, own: range) -> bool:
+    return rows.start == own.start or rows.start in own
+
+
+def _n_tokens(group: Sequence[Unit], rows: range) -> float:
+    return len(group) * sum(len(group[0].prompts[i]) for i in rows)

@@ -151,8 +151,6 @@ def prefix_cache(
     is_possible = not settings.compile and not ranks.is_joined()
     if wanted is False or (wanted == "auto" and not (is_possible and is_worth_it)):
         return None
-    if ranks.is_joined():
-        raise ConfigError("trainer.prefix_cache=true: every rank would keep all rows: devices=1")
     rows, folder = data.training.rows, Path(config.paths.run_dir)
     weight = lm.get_input_embeddings().weight
     needed_bytes = n_bytes(rows.counts()["tokens"], weight.shape[1], weight.dtype)

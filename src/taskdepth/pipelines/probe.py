@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
-from taskdepth import terminal
+from taskdepth import ranks, terminal
 from taskdepth.activations.memory import MemoryStore
 from taskdepth.activations.plan import table
 from taskdepth.activations.store import ActivationStore
@@ -78,7 +78,7 @@ def run(config: ProbeConfig) -> ProbeResult:
     Raises:
         TaskdepthError: settings, data, models or earlier results cannot be used.
     """
-    with ExitStack() as held:
+    with ExitStack() as held, ranks.joined(config.extraction.accelerator):
         return _run(config, held)
 
 
@@ -92,20 +92,21 @@ def _run(config: ProbeConfig, held: ExitStack) -> ProbeResult:
     _check_rows(config, specs, examples)
     bases = Bases(config)
     store = _store(config)
-    study = Study(config, specs, roster(config, specs), examples, bases, store)
+    study = ranks.first_before_others(  # it fetches models that the others find
+        lambda: Study(config, specs, roster(config, specs), examples, bases, store)
+    )
     if config.report.paper_figures.enabled:
         check_paper_figures(config, specs, study)
     if config.extraction.plan:
-        costs, rate = study.plan()
-        console.print(table(costs, rate, _what_is_kept(config)), soft_wrap=False)
-        return ProbeResult(Path(config.paths.run_dir), None, None)
+        return ranks.first_does(lambda: _tell_plan(config, study, console))
     reopen = set(config.stages) != set(STAGES)
     directory = held.enter_context(
         opened(
             Path(config.paths.run_dir), config, FINDINGS, reopen=reopen, revisions=bases.revisions
         )
     )
-    _tell_left_out(directory, counts, source.skipped(), console)
+    if ranks.is_first():
+        _tell_left_out(directory, counts, source.skipped(), console)
     stages = [stage for stage in STAGES if stage in config.stages]
     if "extract" not in stages and {"probe", "compare"} & set(stages) and study.missing():
         raise ResultsError("there are prompts without activations: run the extract stage first")
@@ -128,7 +129,38 @@ def _run(config: ProbeConfig, held: ExitStack) -> ProbeResult:
         )
     if "probe" in stages:
         rows, undefined = probe_rows(config, specs, study, examples)
-        _replace(directory, "probe", rows, undefined)
+        if ranks.is_first():
+            _replace(directory, "probe", rows, undefined)
+
+    def conclude() -> ProbeResult:
+        _measure(config, stages, specs, study, examples, bases, directory, console)
+        findings = None
+        if "report" in stages:
+            findings = _report_all(config, specs, study, examples, directory, log, console)
+        result = ProbeResult(directory.path, _objective(directory), findings)
+        _tell(config, result, time.perf_counter() - start_s, console)
+        return result
+
+    return ranks.first_does(conclude)
+
+
+def _tell_plan(config: ProbeConfig, study: Study, console: Console) -> ProbeResult:
+    costs, rate = study.plan()
+    console.print(table(costs, rate, _what_is_kept(config)), soft_wrap=False)
+    return ProbeResult(Path(config.paths.run_dir), None, None)
+
+
+def _measure(
+    config: ProbeConfig,
+    stages: Sequence[str],
+    specs: Sequence[TaskSpec],
+    study: Study,
+    examples: Any,
+    bases: Bases,
+    directory: RunDirectory,
+    console: Console,
+) -> None:
+    """Compare models, weigh adapters, and select blocks."""
     if "compare" in stages:
         _compare(config, specs, study, directory)
     if "compare" in config.stages and config.weights.enabled:
@@ -137,20 +169,26 @@ def _run(config: ProbeConfig, held: ExitStack) -> ProbeResult:
         _replace(directory, "weights", rows, undefined)
     if "select" in stages:
         _select(config, specs, study, examples, directory, console)
-    findings = None
-    if "report" in stages:
-        pictures: dict[str, Path] = {}
-        if config.report.paper_figures.enabled:
-            table_so_far = LayerTable.read(directory / TABLE)
-            pictures, notes = draw_paper_figures(
-                config, specs, study, examples, table_so_far, directory.path
-            )
-            for line in notes:
-                console.print(f"paper figures: {line}")
-        findings = _report(config, directory, log, pictures)
-    result = ProbeResult(directory.path, _objective(directory), findings)
-    _tell(config, result, time.perf_counter() - start_s, console)
-    return result
+
+
+def _report_all(
+    config: ProbeConfig,
+    specs: Sequence[TaskSpec],
+    study: Study,
+    examples: Any,
+    directory: RunDirectory,
+    log: StudyLog,
+    console: Console,
+) -> Findings:
+    pictures: dict[str, Path] = {}
+    if config.report.paper_figures.enabled:
+        table_so_far = LayerTable.read(directory / TABLE)
+        pictures, notes = draw_paper_figures(
+            config, specs, study, examples, table_so_far, directory.path
+        )
+        for line in notes:
+            console.print(f"paper figures: {line}")
+    return _report(config, directory, log, pictures)
 
 
 def finished(config: ProbeConfig) -> ProbeResult | None:

@@ -16,7 +16,7 @@ from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.loggers import WandbLogger
 from rich.console import Console
 
-from taskdepth import terminal
+from taskdepth import launching, ranks, terminal
 from taskdepth.config import TrainConfig, instantiate
 from taskdepth.data.batches import Batching
 from taskdepth.data.control_rows import ControlRows
@@ -70,7 +70,10 @@ def run(config: TrainConfig) -> TrainResult:
         TaskdepthError: the settings, data or model cannot be used, or the folder holds results.
     """
     with ExitStack() as held:
-        return _run(config, held)
+        if config.role == Role.CONTROL:
+            return _run(config, held)
+        with ranks.joined(config.trainer.accelerator):
+            return _run(config, held)
 
 
 def _run(config: TrainConfig, held: ExitStack) -> TrainResult:
@@ -109,19 +112,33 @@ def _run(config: TrainConfig, held: ExitStack) -> TrainResult:
     if config.ckpt_path is not None and not Path(config.ckpt_path).is_file():
         raise ConfigError(f"ckpt_path={config.ckpt_path}: there is no such checkpoint")
     revisions = {str(config.model.path): revision_of(folder)} if folder is not None else {}
-    directory = held.enter_context(
-        opened(Path(config.paths.run_dir), config, _finished_by(config), revisions=revisions)
-    )
+    with ranks.joined("cpu"):  # control models need each other only to begin; the others are joined
+        directory = held.enter_context(
+            opened(Path(config.paths.run_dir), config, _finished_by(config), revisions=revisions)
+        )
     lightning.seed_everything(config.seed, verbose=False)
     model = _load(config, folder, source, specs)
     trained = _train(config, model, source, specs, unseen, selection, directory, console)
+    trained["seconds"] = round(time.perf_counter() - start_s, 3)
+    if config.role == Role.CONTROL and not launching.is_first():
+        return TrainResult(directory.path, None, trained)
+    return ranks.first_does(lambda: _concluded(config, trained, source, directory, console))
+
+
+def _concluded(
+    config: TrainConfig,
+    trained: dict[str, Any],
+    source: Source,
+    directory: RunDirectory,
+    console: Console,
+) -> TrainResult:
+    """Mark the run as complete, and tell what came out."""
     if skipped := {task: len(rows) for task, rows in source.skipped().items()}:
         write_json(directory / "skipped_rows.json", source.skipped())
         trained["skipped_rows"] = skipped
         n_rows = sum(skipped.values())
         rows = "1 row" if n_rows == 1 else f"{n_rows} rows"
         console.print(f"{rows} skipped: {directory / 'skipped_rows.json'}")
-    trained["seconds"] = round(time.perf_counter() - start_s, 3)
     directory.finish(trained)
     result = TrainResult(directory.path, objective(trained), trained)
     if "placement" in trained:
@@ -248,7 +265,11 @@ def _folder(config: TrainConfig) -> Path | None:
         raise ModelError(
             f"model.path={config.model.path} is an adapter: name the model it belongs to"
         )
-    return loading.local_folder(ref.path, config.model.revision, config.model.trust_remote_code)
+    return ranks.first_before_others(
+        lambda: loading.local_folder(
+            ref.path, config.model.revision, config.model.trust_remote_code
+        )
+    )
 
 
 def _load(
@@ -278,9 +299,9 @@ def _train(
     directory: RunDirectory,
     console: Console,
 ) -> dict[str, Any]:
-    blocks, ranks = config.adapter.blocks, None
+    blocks, rank_pattern = config.adapter.blocks, None
     if selection is not None:
-        blocks, ranks = list(selection.blocks), selection.rank_pattern
+        blocks, rank_pattern = list(selection.blocks), selection.rank_pattern
     rates = asdict(config.mixture)
     del rates["unseen"]
     rates["weights"] = rates["weights"] or {}
@@ -331,7 +352,10 @@ def _train(
                 console,
             )
         elif config.role == Role.CONTROL:
-            done = train_controls(config, model, specs, data_of, blocks, directory.path)
+            leads = launching.is_first()
+            done = train_controls(
+                config, model, specs, data_of, blocks, directory.path, leads=leads
+            )
             metrics = {"model": model.path, "controls": done}
         else:
             data = (
@@ -339,10 +363,12 @@ def _train(
                 if config.role == Role.PRETRAINED
                 else data_of(specs)
             )
-            lm = _wrapped(config, model, specs, data, blocks, ranks, console)
+            lm = _wrapped(config, model, specs, data, blocks, rank_pattern, console)
             metrics = _train_one(config, model, lm, specs, data, directory, wandb_run, console)
             if config.evaluation.enabled:
-                evaluated = evaluate(lm, source, specs, tokeniser, config.evaluation, batching)
+                evaluated = ranks.first_does(
+                    lambda: evaluate(lm, source, specs, tokeniser, config.evaluation, batching)
+                )
                 for task, scores in evaluated.items():
                     metrics["tasks"][task]["evaluation"] = scores
         if wandb_run is not None:
@@ -356,13 +382,13 @@ def _wrapped(
     specs: Sequence[TaskSpec],
     data: TaskDataModule | PlainTextDataModule,
     blocks: Sequence[int] | None,
-    ranks: Mapping[int, int] | None,
+    rank_pattern: Mapping[int, int] | None,
     console: Console,
 ) -> nn.Module:
     lm: nn.Module = model.lm
     if config.adapter.peft is None:
         return lm
-    lm = adapt(config, model, specs, data, blocks, ranks)
+    lm = adapt(config, model, specs, data, blocks, rank_pattern)
     console.print(f"adapter in blocks {list(adapters.adapted_blocks(lm))}")
     return lm
 
@@ -393,13 +419,19 @@ def _train_one(
         logger=False if wandb_run is None else WandbLogger(experiment=wandb_run),
         ckpt_path=_checkpoint(config, directory, console),
     )
+    ranks.first_does(lambda: _save(config, model, lm, directory))
+    return _metrics(report, specs, data, model, lm)
+
+
+def _save(
+    config: TrainConfig, model: LanguageModel, lm: nn.Module, directory: RunDirectory
+) -> None:
     if config.adapter.peft is not None:
         adapters.save(lm, directory / "adapter")
     else:
         with replacing_folder(directory / "model") as folder:
             model.lm.save_pretrained(folder)
             model.tokenizer.save_pretrained(folder)
-    return _metrics(report, specs, data, model, lm)
 
 
 def _checkpoint(config: TrainConfig, directory: RunDirectory, console: Console) -> Path | None:

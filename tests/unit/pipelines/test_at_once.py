@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import lightning
@@ -24,6 +26,7 @@ from taskdepth.errors import DataError, ModelError, TaskdepthError
 from taskdepth.models import adapters
 from taskdepth.pipelines import at_once
 from taskdepth.pipelines.fitting import FitReport, fit
+from taskdepth.pipelines.task_queue import TaskQueue
 from taskdepth.seeds import stable_seed
 from taskdepth.tasks.spec import Kind, TaskSpec
 from taskdepth.types import Example, Split
@@ -141,8 +144,10 @@ def together(
     with monkeypatch.context() as patch:
         patch.setattr(at_once.Together, "_take", recorded)
         specs = [SPECS.get(name, TaskSpec(name, "c", Kind.GENERATION)) for name in names]
-        done = at_once.train_at_once(config, trainee.lm, specs, trainee)
-        return {spec.name: outcome for spec, outcome in done}, losses
+        with TemporaryDirectory() as folder:
+            queue = TaskQueue(specs, lambda spec: Path(folder) / spec.name / "metrics.json")
+            done = at_once.train_at_once(config, trainee.lm, queue, trainee)
+            return {spec.name: outcome for spec, outcome in done}, losses
 
 
 @pytest.mark.parametrize(

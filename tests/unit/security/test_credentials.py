@@ -23,7 +23,7 @@ def test_values_of_secret_variables_are_masked(
     assert told[0].startswith(f"model.path[0] holds the value of {variable}")
     assert SECRET not in told[0]
     monkeypatch.setattr(sys, "argv", ["train.py", f"+x={SECRET}"])
-    RunDirectory(tmp_path / "run", config.TrainConfig(name="x"), "metrics.json")
+    RunDirectory.begin(tmp_path / "run", config.TrainConfig(name="x"), "metrics.json")
     assert "+x=***" in (tmp_path / "run" / "provenance.json").read_text()
     assert SECRET not in (tmp_path / "run" / "provenance.json").read_text()
 

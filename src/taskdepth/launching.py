@@ -1,0 +1,43 @@
+"""`devices=n`: the same command again, in n processes of this machine, by torchrun."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import NoReturn
+
+FIRST = "0"  # the number of the process that writes results and speaks
+
+
+def is_one_of_many() -> bool:
+    """Whether torchrun started this process."""
+    return "WORLD_SIZE" in os.environ and "RANK" in os.environ
+
+
+def is_first() -> bool:
+    """Whether this process writes results and speaks."""
+    return os.environ.get("RANK", FIRST) == FIRST
+
+
+def n_processes(devices: int) -> int:
+    """How many processes share this command: torchrun's number, or what is asked for."""
+    return int(os.environ["WORLD_SIZE"]) if is_one_of_many() else devices
+
+
+def launch(devices: int) -> NoReturn:
+    """Run this very command line in `devices` processes, and end with what they end with."""
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import main
+
+    # the processes tell their errors themselves
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    logging.getLogger("torch.distributed.run").setLevel(logging.ERROR)
+    threads = max(1, (os.cpu_count() or 1) // devices)
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    try:
+        main(["--standalone", f"--nproc-per-node={devices}", *sys.argv])
+    except ChildFailedError as error:
+        codes = {failure.exitcode for failure in error.failures.values()}
+        sys.exit(max(codes) if max(codes) > 0 else 1)
+    sys.exit(0)
