@@ -51,7 +51,7 @@ docs: $(READY) ## the site with all documents, in site/: open site/index.html
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 docs-test: $(READY) outputs/probe/demo/findings.json ## run every command in README.md and docs/: minutes
-	@$(BIN)/python -m pytest -m slow tests/integration/test_docs_commands.py
+	@$(BIN)/python -m pytest -m slow -n auto --dist load tests/integration/test_docs_commands.py
 
 notebook: $(READY) outputs/probe/demo/findings.json ## run docs/notebooks, and store what it shows
 	@$(BIN)/jupyter-execute --inplace docs/notebooks/findings.ipynb

@@ -102,7 +102,7 @@ def environment(checkout: Path) -> dict[str, str]:
         "TASKDEPTH_ROOT": str(checkout),
         "WANDB_MODE": "offline",
         "HF_HUB_OFFLINE": "1",
-        "GOMP_SPINCOUNT": "20000",
+        "OMP_NUM_THREADS": "1",  # documents run side by side
     }
 
 
