@@ -54,7 +54,7 @@ docs-test: $(READY) outputs/probe/demo/findings.json ## run every command in REA
 	@$(BIN)/python -m pytest -m slow -n auto --dist load tests/integration/test_docs_commands.py
 
 notebook: $(READY) outputs/probe/demo/findings.json ## run docs/notebooks, and store what it shows
-	@$(BIN)/jupyter-execute --inplace docs/notebooks/findings.ipynb
+	@$(BIN)/python docs/notebooks/run.py
 
 faults: $(READY) ## end the commands 200 times at random points, and compare what they leave
 	@cd tests/faults && ../../$(BIN)/python killing.py --faults $(or $(FAULTS),200)
