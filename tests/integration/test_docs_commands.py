@@ -119,14 +119,14 @@ def run(block: Block, checkout: Path) -> str:
         env=environment(checkout),
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=900,
     )
     assert ended.returncode == 0, f"{block}\n{block.code}\n{ended.stdout}\n{ended.stderr}"
     return ended.stdout
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("document", documents())
 def test_blocks_run_in_their_order(document: str, checkout: Path) -> None:
     for block in blocks(document):
