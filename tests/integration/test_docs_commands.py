@@ -117,6 +117,7 @@ def run(block: Block, checkout: Path) -> str:
         [*start, block.code],
         cwd=checkout,
         env=environment(checkout),
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=900,
