@@ -12,7 +12,7 @@ export GOMP_SPINCOUNT ?= 20000
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo placement-demo test test-all docs docs-test notebook faults fuzz audit lint fmt type bench clean
+.PHONY: help setup demo placement-demo test test-all docs docs-test notebook faults faults-ci fuzz audit lint fmt type bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -57,7 +57,10 @@ notebook: $(READY) outputs/probe/demo/findings.json ## run docs/notebooks, and s
 	@$(BIN)/python docs/notebooks/run.py
 
 faults: $(READY) ## end the commands 200 times at random points, and compare what they leave
-	@cd tests/faults && ../../$(BIN)/python killing.py --faults $(or $(FAULTS),200)
+	@$(BIN)/python tests/faults/killing.py --faults $(or $(FAULTS),200)
+
+faults-ci: $(READY) ## 20 of them, always the same ones: a minute
+	@$(BIN)/python tests/faults/killing.py --faults 20
 
 INPUTS ?= 1000000
 fuzz: $(READY) ## feed INPUTS=1000000 damaged files to the readers: an hour

@@ -17,6 +17,7 @@ from taskdepth.data.batches import Batching
 from taskdepth.data.mixture import Mixture
 from taskdepth.data.module import TaskDataModule
 from taskdepth.data.tokenise import PromptFormat, Tokeniser
+from taskdepth.models.bad_steps import OnBadStep, StepGuard
 from taskdepth.models.loading import LanguageModel
 from taskdepth.models.tuner import InstructionTuner, Schedule
 from taskdepth.tasks.spec import Kind, TaskSpec
@@ -91,15 +92,18 @@ def run(
     unseen: Sequence[str] = (),
     ckpt_path: Path | None = None,
     examples: int = 4,
+    on_bad_step: str = OnBadStep.STOP,
     **options: Any,
 ) -> tuple[InstructionTuner, lightning.Trainer]:
     """Tune for `n_steps`, or less: until `stop_at`."""
+    rows = data(tiny, accumulated, unseen, examples=examples)
     tuner = InstructionTuner(
         tiny.lm,
         NAMES,
         functools.partial(torch.optim.AdamW, lr=1e-2),
         Schedule(n_steps),
         balance,
+        guard=StepGuard(on_bad_step, rows.training.name_of),
     )
     trainer = lightning.Trainer(
         **{
@@ -119,7 +123,7 @@ def run(
     )
     trainer.fit(
         tuner,
-        datamodule=data(tiny, accumulated, unseen, examples=examples),
+        datamodule=rows,
         ckpt_path=ckpt_path,
         weights_only=bool(ckpt_path),
     )

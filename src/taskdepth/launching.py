@@ -20,6 +20,11 @@ def is_first() -> bool:
     return os.environ.get("RANK", FIRST) == FIRST
 
 
+def number() -> int:
+    """Which of them it is, from 0."""
+    return int(os.environ.get("RANK", FIRST))
+
+
 def n_processes(devices: int) -> int:
     """How many processes share this command: torchrun's number, or what is asked for."""
     return int(os.environ["WORLD_SIZE"]) if is_one_of_many() else devices
@@ -27,6 +32,7 @@ def n_processes(devices: int) -> int:
 
 def launch(devices: int) -> NoReturn:
     """Run this very command line in `devices` processes, and end with what they end with."""
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main
 
@@ -38,6 +44,8 @@ def launch(devices: int) -> NoReturn:
     try:
         main(["--standalone", f"--nproc-per-node={devices}", *sys.argv])
     except ChildFailedError as error:
-        codes = {failure.exitcode for failure in error.failures.values()}
-        sys.exit(max(codes) if max(codes) > 0 else 1)
+        code = error.get_first_failure()[1].exitcode  # the others were ended because of it
+        sys.exit(code if code > 0 else 1)
+    except SignalException as signalled:  # they were told, and left
+        sys.exit(128 + signalled.sigval)
     sys.exit(0)

@@ -53,7 +53,7 @@ def stoppable() -> Iterator[Request]:
     try:
         yield _request
     finally:
-        _request.is_heard = False
+        _request.is_made = _request.is_heard = False
         signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -3,9 +3,16 @@
     python tests/faults/killing.py --faults 200 [--seed 0] [--only tune,probe]
 
 Everything heavy is imported once; each attempt is a fork that runs the command line's own entry point. What
-ends it is counted in events of the process: a file opened to be written, a rename, a removal, an fsync, a
-training batch, a forward pass of extraction. Each case is a chain of attempts with the same command, of which
-every one but the last is disturbed.
+disturbs it comes at an event of the process (a file opened to be written, a rename, a removal, an fsync, a
+training batch, a forward pass of extraction), or, for the signals, also after a time. Each case is a chain of
+attempts with the same command, of which every one but the last is disturbed.
+
+kill, term    SIGKILL, SIGTERM
+tear          SIGKILL, and the file that was being written is cut in half, as by the machine's end
+error         an exception where data is read or written
+disk          no file may grow any more
+truncate, flip  SIGKILL, and a checkpoint or shard is cut or has a bit flipped
+clock         the clock jumps by a day, files seem to be of another time, and SIGKILL comes later
 """
 
 from __future__ import annotations
@@ -26,10 +33,9 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 from typing import Any, NoReturn
-
-os.environ |= {"HF_HUB_OFFLINE": "1", "WANDB_MODE": "disabled", "OMP_NUM_THREADS": "1"}
 
 import torch
 
@@ -58,6 +64,7 @@ STUDY = ["models.pretrained={root}/outputs/train/pre/model", "extraction.acceler
 STUDY += ["models.experimental={root}/outputs/train/tune", "similarity.n_bootstrap=5"]
 STUDY += ["models.controls={root}/outputs/train/controls", "similarity.n_shuffles=5"]
 STUDY += ["probe.l2s=[1.0,100.0]", "paths.activations={root}/outputs/activations/{name}"]
+READ = "paths.activations={root}/outputs/activations/probe"
 
 # in an order in which each finds what it needs
 COMMANDS = {
@@ -69,17 +76,26 @@ COMMANDS = {
     "controls": (cli.train, CONTROLS),
     "at_once": (cli.train, [*CONTROLS, "control.at_once=2"]),
     "probe": (cli.probe, STUDY),
+    "measure": (cli.probe, [*STUDY, READ, "stages=[probe,compare,select,report]"]),
     "keep_none": (cli.probe, [*STUDY, "extraction.keep=none"]),
 }
-FAULTS = ("kill", "term", "tear", "error", "disk", "truncate", "flip")
+FAULTS = ("kill", "term", "tear", "error", "disk", "truncate", "flip", "clock")
+TIMED = ("kill", "term")  # half of these come after a time and not at an event
+DAY_S = 86_400
 
 
 @dataclass
 class Fault:
-    """Something that happens at the `at`-th event of an attempt."""
+    """Something that happens at the `at`-th event of an attempt, or `after_s` seconds."""
 
     kind: str
     at: int
+    after_s: float | None = None
+
+    def __str__(self) -> str:
+        return (
+            f"{self.kind}@{self.at}" if self.after_s is None else f"{self.kind}@{self.after_s:.2f}s"
+        )
 
 
 @dataclass
@@ -143,17 +159,24 @@ class Injector:
 
     def _event(self) -> None:
         self.n += 1
-        if self._fault is not None and self.n == self._fault.at:
+        fault = self._fault
+        if fault is None or fault.after_s is not None:
+            return
+        if fault.kind == "clock" and self.n == 2 * fault.at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.n == fault.at:
             self._is_busy = True
             self._report.write_text(f"{time.time()}")
             self._is_busy = False
-            self._act(self._fault.kind)
+            self._act(fault.kind)
 
     def _act(self, kind: str) -> None:
         if kind == "term":
             os.kill(os.getpid(), signal.SIGTERM)
         elif kind == "error":
             raise OSError(errno.EIO, "injected")
+        elif kind == "clock":
+            self._jump(DAY_S if self.n % 2 else -DAY_S)
         elif kind == "disk":
             resource.setrlimit(resource.RLIMIT_FSIZE, (256, resource.RLIM_INFINITY))
         else:
@@ -163,6 +186,15 @@ class Injector:
                 os.truncate(torn, torn.stat().st_size // 2)
             os.kill(os.getpid(), signal.SIGKILL)
 
+    def _jump(self, by_s: int) -> None:
+        real = time.time
+        time.time = lambda: real() + by_s
+        self._is_busy = True
+        for path in Path(self._root).rglob("*"):
+            about = path.stat()
+            os.utime(path, (about.st_atime - by_s, about.st_mtime - by_s))
+        self._is_busy = False
+
 
 @dataclass
 class Workplace:
@@ -170,7 +202,7 @@ class Workplace:
 
     root: Path
     beside: Path
-    counts: Counter[str] = field(default_factory=Counter)
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)  # by command and kind
 
     def attempt(self, name: str, fault: Fault | None = None) -> Attempt:
         """Run a command in a fork."""
@@ -181,6 +213,8 @@ class Workplace:
         pid = os.fork()
         if pid == 0:
             self._run(name, Injector(self.root, fault, report), output, events)
+        if fault is not None and fault.after_s is not None:
+            self._disturb(pid, fault, report)
         _, status = os.waitpid(pid, 0)
         end = time.time()
         code = os.waitstatus_to_exitcode(status)
@@ -188,6 +222,16 @@ class Workplace:
         since = end - float(report.read_text()) if report.exists() else 0.0
         n = int(events.read_text()) if events.exists() else 0
         return Attempt(code, n, since, said)
+
+    def _disturb(self, pid: int, fault: Fault, report: Path) -> None:
+        """Send a signal after a time, if it has not ended before."""
+        deadline_s = time.monotonic() + (fault.after_s or 0.0)
+        while time.monotonic() < deadline_s:
+            if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                return
+            time.sleep(0.005)
+        report.write_text(f"{time.time()}")
+        os.kill(pid, signal.SIGTERM if fault.kind == "term" else signal.SIGKILL)
 
     def _run(self, name: str, injector: Injector, output: Path, events: Path) -> NoReturn:
         code = 1
@@ -228,10 +272,12 @@ class Workplace:
 
     def damage(self, name: str, kind: str, rng: random.Random) -> str | None:
         """Truncate a file that is checked when it is read again, or flip one of its bytes."""
-        files = [path for folder in self.folders(name) for path in folder.rglob("last.ckpt")]
+        files = [path for folder in self.folders(name) for path in folder.rglob("*.ckpt")]
         for folder in self.folders(name):
-            for unfinished in folder.rglob("unfinished.json"):
-                files += unfinished.parent.glob("shard-*.safetensors")
+            # of a finished recording sizes are looked at, and checksums when they are asked for
+            whole = folder.rglob("manifest.json") if kind == "truncate" else ()
+            for marker in (*folder.rglob("unfinished.json"), *whole):
+                files += marker.parent.glob("shard-*.safetensors")
         files = [path for path in sorted(files) if path.stat().st_size > 0]
         if not files:
             return None
@@ -298,44 +344,71 @@ class FailureError(Exception):
     """A run that a fault changed, or that could not go on after one."""
 
 
-def undisturbed(place: Workplace, name: str) -> tuple[dict[str, str], int]:
-    """The results of a command, and how many events it has."""
+@dataclass
+class Whole:
+    """A command that nothing disturbed."""
+
+    results: dict[str, str]
+    n_events: int
+    seconds: float
+
+
+def undisturbed(place: Workplace, name: str) -> Whole:
+    start_s = time.perf_counter()
     whole = place.attempt(name)
     if whole.code != 0:
         raise FailureError(f"{name} fails by itself:\n{whole.output}")
-    return place.results(name), whole.n_events
+    return Whole(place.results(name), whole.n_events, time.perf_counter() - start_s)
+
+
+def chosen(kinds: Iterator[str], whole: Whole, share: float, rng: random.Random) -> Fault:
+    """The next fault, somewhere in the first `share` of a run."""
+    fault = Fault(next(kinds), rng.randint(1, max(2, int(whole.n_events * share))))
+    if fault.kind in TIMED and rng.random() < 0.5:
+        fault.after_s = rng.uniform(0, whole.seconds * share)
+    return fault
 
 
 def disturbed(
-    place: Workplace, name: str, n_events: int, faults: int, rng: random.Random
-) -> tuple[list[str], str]:
-    """Run a command with `faults` faults, then to its end. Returns what happened, and the last output."""
+    place: Workplace,
+    name: str,
+    whole: Whole,
+    n_faults: int,
+    kinds: Iterator[str],
+    rng: random.Random,
+) -> list[str]:
+    """Run a command with `n_faults` faults, then to its end. Returns what happened."""
     happened = []
-    for number in range(faults):
-        # later attempts have less to do
-        fault = Fault(rng.choice(FAULTS), rng.randint(1, max(2, n_events // (number + 1))))
+    for number in range(n_faults):
+        fault = chosen(kinds, whole, 1 / (number + 1), rng)  # later attempts have less to do
         ended = place.attempt(name, fault)
-        happened.append(f"{fault.kind}@{fault.at}→{ended.code}")
+        happened.append(f"{fault}→{ended.code}")
         if ended.seconds_after_fault == 0 and ended.code == 0:
             break  # it was over before
-        place.counts[fault.kind] += 1
+        kind = fault.kind
+        if kind in ("truncate", "flip"):
+            damaged = place.damage(name, kind, rng)
+            happened[-1] += f" ({damaged})"
+            kind = kind if damaged else "kill"
+        place.counts[name, kind] += 1
         if "Traceback" in ended.output and fault.kind not in ("error", "disk"):
             raise FailureError(f"{name} {happened} left a traceback:\n{ended.output}")
         if fault.kind == "term":
-            if ended.code not in (stopping.EXIT_CODE, 0):
+            unheard = (
+                -signal.SIGTERM if fault.after_s is not None else 0
+            )  # it had not begun to listen
+            if ended.code not in (stopping.EXIT_CODE, 0, unheard):
                 raise FailureError(f"{name} {happened} does not end by SIGTERM:\n{ended.output}")
-            if ended.code and stopping.MESSAGE not in ended.output:
+            if ended.code == stopping.EXIT_CODE and stopping.MESSAGE not in ended.output:
                 raise FailureError(f"{name} {happened} does not say how to go on:\n{ended.output}")
             if ended.seconds_after_fault > SIGTERM_LIMIT_S:
                 raise FailureError(f"{name} {happened}: {ended.seconds_after_fault:.1f} s to end")
-        if fault.kind in ("truncate", "flip"):
-            happened[-1] += f" ({place.damage(name, fault.kind, rng)})"
         if ended.code == 0:
             break
     last = place.attempt(name)
     if last.code != 0 and "already holds the results" not in last.output:
         raise FailureError(f"{name} {happened} cannot go on:\n{last.output[-3000:]}")
-    return happened, last.output
+    return happened
 
 
 def compared(expected: dict[str, str], found: dict[str, str]) -> str:
@@ -359,46 +432,62 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--in-a-row", type=int, default=3)
     parser.add_argument("--only", default=",".join(COMMANDS))
-    parser.add_argument("--every-event", action="store_true", help="kill once at each event")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    rng = random.Random(asked.seed)
     only = asked.only.split(",")
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         place = Workplace(Path(folder).resolve() / "work", Path(folder).resolve())
         write_tasks(place.root / "tasks")
-        expected = {}
+        expected: dict[str, Whole] = {}
         last = max(list(COMMANDS).index(name) for name in only)
         for name in list(COMMANDS)[: last + 1]:
-            start_s = time.perf_counter()
             expected[name] = undisturbed(place, name)
-            print(f"{name}: {expected[name][1]} events, {time.perf_counter() - start_s:.1f} s")
-        problems = []
-        for name, faults in _cases(asked, only, expected):
-            _reset(place, name)
-            try:
-                happened, _ = disturbed(place, name, expected[name][1], faults, rng)
-            except FailureError as failure:
-                problems.append(str(failure))
-                print(failure, flush=True)
-                continue
-            if difference := compared(expected[name][0], place.results(name)):
-                problems.append(f"{name} after {happened}: {difference}")
-                print("DIFFERS", problems[-1], flush=True)
-            if sum(place.counts.values()) >= asked.faults:
-                break
-    n = sum(place.counts.values())
-    print(f"{n} faults ({dict(place.counts)}), {len(problems)} problems")
+            about = expected[name]
+            print(f"{name}: {about.n_events} events, {about.seconds:.1f} s", flush=True)
+        problems = _disturb_all(place, expected, only, asked)
+    for name in only:
+        counts = {kind: place.counts[name, kind] for kind in FAULTS if place.counts[name, kind]}
+        print(f"{name}: {sum(counts.values())} faults {counts}")
+    print(f"{place.counts.total()} faults, {len(problems)} problems")
     return 1 if problems else 0
 
 
-def _cases(
-    asked: argparse.Namespace, only: list[str], expected: dict[str, Any]
-) -> Iterator[tuple[str, int]]:
+def _disturb_all(
+    place: Workplace, expected: dict[str, Whole], only: list[str], asked: argparse.Namespace
+) -> list[str]:
+    """Chain after chain, the commands in turn, until there were faults enough. Returns what went wrong."""
+    rng, problems = random.Random(asked.seed), list[str]()
+    kinds = _in_turn(rng)
+    for name in cycle(only):
+        left = asked.faults - place.counts.total()
+        if left <= 0:
+            return problems
+        _reset(place, name)
+        try:
+            happened = disturbed(place, name, expected[name], min(left, asked.in_a_row), kinds, rng)
+            if difference := compared(expected[name].results, place.results(name)):
+                raise FailureError(f"{name} after {happened} DIFFERS: {difference}")
+        except FailureError as failure:
+            problems.append(str(failure))
+            print(failure, flush=True)
+        else:
+            print(f"{name}: {' '.join(happened)}, and the same in the end", flush=True)
+        finally:
+            _restore(place, name, expected)
+    return problems
+
+
+def _in_turn(rng: random.Random) -> Iterator[str]:
+    """Every kind as often as any other."""
     while True:
-        for name in COMMANDS:
-            if name in only:
-                yield name, asked.in_a_row
+        yield from rng.sample(FAULTS, len(FAULTS))
+
+
+def _restore(place: Workplace, name: str, expected: dict[str, Whole]) -> None:
+    """What other commands read must be whole, whatever became of it."""
+    if compared(expected[name].results, place.results(name)):
+        _reset(place, name)
+        undisturbed(place, name)
 
 
 if __name__ == "__main__":

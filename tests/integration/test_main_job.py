@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import wandb_log
 from taskdepth import config
@@ -408,6 +409,38 @@ def test_tuning_resumes_from_its_last_checkpoint_to_the_same_weights(
     assert tune(place, cut, tiny_folder, *options).metrics["steps"] == 20
     name = "adapter/adapter_model.safetensors"
     assert (folder / cut / name).read_bytes() == (folder / whole / name).read_bytes()
+
+
+def test_states_that_are_no_numbers_are_left_out_for_all(
+    study: Path, place: Path, tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One model's embedding of a word is broken: no probe reads these prompts, whichever model it is of."""
+    from transformers import AutoTokenizer
+
+    rows = [json.loads(line) for line in (place / "tasks/mood.jsonl").read_text().splitlines()]
+    tokenizer = AutoTokenizer.from_pretrained(tiny_folder)
+    tokens = {True: set(), False: set()}
+    for row in rows:
+        tokens["dog" in row["prompt"]] |= set(tokenizer(row["prompt"])["input_ids"])
+    shutil.copytree(tiny_folder, tmp_path / "broken")
+    weights = load_file(tiny_folder / "model.safetensors")
+    weights["model.embed_tokens.weight"][list(tokens[True] - tokens[False])] = torch.nan
+    save_file(weights, tmp_path / "broken" / "model.safetensors", metadata={"format": "pt"})
+    models = [f"models.pretrained='{tiny_folder}'", f"models.experimental='{tmp_path}/broken'"]
+    models += [f"models.controls='{place}/outputs/train/con'", "stages=[extract,probe,compare]"]
+    config_of_it = settings("probe", place, *models, "name=broken", "logger=none", "tasks=[mood]")
+    found = probe.run(config_of_it)
+    said = " ".join(capsys.readouterr().err.split())
+    tests = [row for row in rows if row["split"] == "test"]
+    whole = [row for row in tests if "dog" not in row["prompt"]]
+    n_out = len(tests) - len(whole)
+    assert n_out == 2
+    assert f"{n_out} of {len(tests)} prompts of mood (test) are left out" in said
+    probed = LayerTable.read(found.run_dir / "layers.parquet").where(kind="probe", target="label")
+    accuracy = [row for row in probed if row.name == "accuracy"]
+    assert {row.role for row in accuracy} == {"pretrained", "experimental"}
+    assert {row.n for row in accuracy} == {len(whole)}
+    assert all(math.isfinite(row.value) for row in accuracy)
 
 
 def test_full_tuning_from_scratch_and_pretraining(place: Path) -> None:

@@ -30,7 +30,8 @@ class Manifest:
     shards: tuple[ShardRecord, ...]
 
     def write(self, folder: Path) -> None:
-        write_json(folder / NAME, {"format": FORMAT_VERSION, **asdict(self)})
+        shards = [record.content() for record in self.shards]
+        write_json(folder / NAME, {"format": FORMAT_VERSION, **asdict(self), "shards": shards})
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:

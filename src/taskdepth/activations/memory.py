@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from taskdepth.activations.pooling import Pooling
 from taskdepth.activations.recording import row_ranges
+from taskdepth.activations.shard import not_finite
 from taskdepth.activations.store import SHARD_ROWS
 from taskdepth.activations.stored import Activations
 from taskdepth.errors import ResultsError
@@ -28,6 +30,11 @@ class HeldActivations:
         self.example_ids = tuple(example_ids)
         self.depths = tuple(depths)
         self._states = states
+
+    @cached_property
+    def not_finite(self) -> frozenset[int]:
+        """The rows with a state that is no number, at any depth."""
+        return frozenset(not_finite(self._states.values()))
 
     @property
     def poolings(self) -> tuple[Pooling, ...]:

@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,7 @@ class Recording:
             if self._is_finished():
                 return
             record = shard.write(self._folder, number, rows, self._dtype, tensors)
-            write_json(self._folder / shard.record_name_of(number), asdict(record))
+            write_json(self._folder / shard.record_name_of(number), record.content())
             self._keep(rows, record)
 
     def finish(self) -> None:
@@ -170,7 +170,7 @@ class Recording:
             about = {"about": self._about, "n_rows": len(self._example_ids), "dtype": self._dtype}
             write_json(self._folder / UNFINISHED, about)
             for record in self._whole.values():
-                write_json(self._folder / shard.record_name_of(record.number), asdict(record))
+                write_json(self._folder / shard.record_name_of(record.number), record.content())
 
     def _keep(self, rows: range, record: ShardRecord) -> None:
         self._whole[rows] = record
@@ -186,8 +186,7 @@ class Recording:
         if self._stamp(record) == self._stamps[rows]:
             return record
         path = self._folder / record.name
-        size, checksum = path.stat().st_size, shard.checksum_of(path)
-        return ShardRecord(record.number, rows.start, rows.stop, self._dtype, size, checksum)
+        return replace(record, size_bytes=path.stat().st_size, blake2b=shard.checksum_of(path))
 
     def _is_finished(self) -> bool:
         return (self._folder / manifest.NAME).is_file()

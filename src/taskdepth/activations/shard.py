@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ MEAN = "mean/"
 
 @dataclass(frozen=True, slots=True)
 class ShardRecord:
-    """What a finished shard must look like."""
+    """What a finished shard must look like. `not_finite` are the rows with a state that is no number."""
 
     number: int
     start: int  # rows start … stop - 1, in the caller's order
@@ -32,6 +32,7 @@ class ShardRecord:
     dtype: str
     size_bytes: int
     blake2b: str
+    not_finite: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
@@ -40,6 +41,13 @@ class ShardRecord:
     @property
     def rows(self) -> range:
         return range(self.start, self.stop)
+
+    def content(self) -> dict[str, Any]:
+        """For JSON; where all is finite, nothing is said of it."""
+        content = asdict(self)
+        if not self.not_finite:
+            del content["not_finite"]
+        return content
 
     def problem(self, folder: Path, *, checksum: bool) -> str | None:
         """What is wrong with the file, or None; only with `checksum` is all of it read."""
@@ -69,12 +77,18 @@ def record_of(content: Any) -> ShardRecord:
     Raises:
         ValueError, TypeError: it is none.
     """
-    kinds = {name: type(value) for name, value in dict(content).items()}
+    content = dict(content)
+    not_finite = content.pop("not_finite", [])
+    kinds = {name: type(value) for name, value in content.items()}
     if kinds != dict.fromkeys(("number", "start", "stop", "size_bytes"), int) | dict.fromkeys(
         ("dtype", "blake2b"), str
     ):
         raise ValueError(f"no record of a shard: {content}")
-    return ShardRecord(**content)
+    record = ShardRecord(**content)
+    known = isinstance(not_finite, list) and all(type(row) is int for row in not_finite)
+    if not known or any(not record.start <= row < record.stop for row in not_finite):
+        raise ValueError(f"no rows of {record.name}: {not_finite}")
+    return replace(record, not_finite=tuple(not_finite))
 
 
 def read_record(path: Path) -> ShardRecord | None:
@@ -104,7 +118,19 @@ def write(
     """Put the file into `folder`: whole, or not at all."""
     with replacing(folder / name_of(number)) as partial:
         size, checksum = save(tensors, partial)
-    return ShardRecord(number, rows.start, rows.stop, dtype, size, checksum)
+    bad = not_finite([kept for name, kept in tensors.items() if not name.startswith(MEAN)])
+    found = tuple(rows.start + row for row in bad)
+    return ShardRecord(number, rows.start, rows.stop, dtype, size, checksum, found)
+
+
+def not_finite(states: Iterable[Float[Tensor, "n_depths n d_model"]]) -> list[int]:
+    """The rows with a state that is no number, in any of `states` and at any depth."""
+    found: set[int] = set()
+    for of_pooling in states:
+        # one sum is soon done, and finite where all is
+        if not of_pooling.sum(dtype=torch.float32).isfinite():
+            found |= set((~of_pooling.isfinite().all(dim=2).all(dim=0)).nonzero()[:, 0].tolist())
+    return sorted(found)
 
 
 def save(tensors: Mapping[str, Tensor], path: Path) -> tuple[int, str]:

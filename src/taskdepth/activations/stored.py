@@ -56,6 +56,11 @@ class StoredActivations:
         return self._manifest.example_ids
 
     @property
+    def not_finite(self) -> frozenset[int]:
+        """The rows with a state that is no number, at any depth."""
+        return frozenset(row for record in self._manifest.shards for row in record.not_finite)
+
+    @property
     def depths(self) -> tuple[int, ...]:
         return self._manifest.depths
 

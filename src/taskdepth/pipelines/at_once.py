@@ -1,17 +1,21 @@
 """Control models several at once: in every step each of them learns a batch of its own, on one model.
 
 A task has its own data order, optimizer, schedule and end, all as if it were trained alone; which tasks share
-its steps decides nothing but rounding. When one ends, the next takes its place.
+its steps decides nothing but rounding. When one ends, the next takes its place. Whenever that happens a
+checkpoint is written, so that after a kill the same tasks share their steps, and not even rounding differs.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import lightning
@@ -19,6 +23,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from taskdepth import stopping
 from taskdepth.config import TrainConfig
 from taskdepth.data.collate import side_by_side, states_side_by_side
 from taskdepth.data.module import TaskDataModule
@@ -32,6 +37,7 @@ from taskdepth.models.ranking import score_answers
 from taskdepth.models.scores import TaskScores
 from taskdepth.models.targets import TargetTokens, score_targets
 from taskdepth.models.tuner import VALIDATED, Schedule, keep_answers
+from taskdepth.pipelines.begun import load, save
 from taskdepth.pipelines.fitting import FitReport, n_steps, optimizer_of, prefix_cache, prepared
 from taskdepth.pipelines.task_queue import TaskQueue
 from taskdepth.tasks.spec import TaskSpec
@@ -40,6 +46,11 @@ from taskdepth.types import LMBatch
 if TYPE_CHECKING:
     from peft import PeftModel
 
+# what a learner counts and remembers
+COUNTS = (
+    *("step", "epoch", "n_batches", "loss", "is_stopped", "validation", "validated_at_step"),
+    *("best_loss", "n_worse"),
+)
 PRECISIONS = ("32-true", "32", "bf16-mixed")  # that leave the adapters' weights as they are
 
 
@@ -70,6 +81,7 @@ class Learner:
     prefix: PrefixCache | None = None
     step: int = 0
     epoch: int = 0
+    n_batches: int = 0  # of the epoch that is under way
     loss: float | None = None
     is_stopped: bool = False
     validation: dict[str, float] = field(default_factory=dict)
@@ -86,10 +98,38 @@ class Learner:
 
     def _all_batches(self) -> Iterator[_Turn]:
         epochs = self.data.train_dataloader()
-        for epoch in count():
+        if self.n_batches:
+            epochs.load_state_dict({"next_batch": self.n_batches})
+        for epoch in count(self.epoch):
             epochs.set_epoch(epoch)
-            for number, batch in enumerate(epochs, 1):
+            for number, batch in enumerate(epochs, self.n_batches + 1):
                 yield _Turn(self, batch, number, number == len(epochs))
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a learner which has just begun needs to become this one."""
+        matrices = joint.parameters(self.weights)
+        return {
+            "weights": [matrix.detach() for matrix in matrices],
+            "gradients": [matrix.grad for matrix in matrices],  # of a step that is not complete
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "guard": self.guard.state_dict(),
+            "counts": {name: getattr(self, name) for name in COUNTS},
+        }
+
+    @torch.no_grad()
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        matrices = joint.parameters(self.weights)
+        for matrix, weight, gradient in zip(
+            matrices, state["weights"], state["gradients"], strict=True
+        ):
+            matrix.copy_(weight)
+            matrix.grad = None if gradient is None else gradient.to(matrix.device)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.guard.load_state_dict(state["guard"])
+        for name, value in state["counts"].items():
+            setattr(self, name, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +155,12 @@ def why_not(config: TrainConfig, wrapped: PeftModel) -> str | None:
 
 
 def train_at_once(
-    config: TrainConfig, lm: Any, queue: TaskQueue, trainee: Trainee
+    config: TrainConfig, lm: Any, queue: TaskQueue, trainee: Trainee, folder: Path
 ) -> Iterator[tuple[TaskSpec, FitReport | TaskdepthError]]:
-    """Train what is free, `config.control.at_once` tasks in a step; yields each when it is saved or failed."""
+    """Train what is free, `config.control.at_once` tasks in a step; yields each when it is saved or failed.
+
+    How far they are is kept in `folder`, and it goes on from what is kept there.
+    """
     fabric = lightning.Fabric(
         accelerator=config.trainer.accelerator,
         devices=1,
@@ -126,23 +169,50 @@ def train_at_once(
     lm.to(fabric.device)
     together = Together(config, lm, fabric)
     learners: list[Learner] = []
+
+    def keep() -> None:
+        save(folder, learners, queue.waiting)
+
+    before = deque(_taken_back(queue, folder))
     while True:
-        while len(learners) < config.control.at_once and (spec := queue.take()) is not None:
+        while len(learners) < config.control.at_once:
+            spec, state = before.popleft() if before else (queue.take(), None)
+            if spec is None:
+                break
             try:
                 learners.append(together.begin(spec, trainee))
             except TaskdepthError as error:
                 yield spec, error
+                continue
+            if state is not None:
+                learners[-1].load_state_dict(state)
+        keep()
         if not learners:
             return
-        for learner, failure in together.learn(learners).items():
+        for learner, failure in together.learn(learners, keep).items():
             learners.remove(learner)
             yield learner.spec, failure
         for learner in [learner for learner in learners if learner.is_done]:
-            learners.remove(learner)
             try:
                 yield learner.spec, together.finish(learner, trainee)
             except TaskdepthError as error:
                 yield learner.spec, error
+            learners.remove(learner)
+
+
+def _taken_back(queue: TaskQueue, folder: Path) -> Iterator[tuple[TaskSpec, dict[str, Any]]]:
+    """The tasks that shared steps when their process ended, in their order, and how far each was."""
+    begun, problems = load(folder)
+    for problem in problems:
+        print(f"not used: {problem}", file=sys.stderr)
+    if begun is None:
+        # with other neighbours what is left would differ by rounding
+        queue.reopen(queue.names if problems else ())
+        return
+    queue.reopen([*begun.learners, *begun.waiting])  # what was done since is done again
+    for name, state in begun.learners.items():
+        if (spec := queue.take_back(name)) is not None:
+            yield spec, state
 
 
 class Together:
@@ -172,19 +242,32 @@ class Together:
         total = n_steps(config, len(data.train_dataloader()))
         schedule = Schedule(total, **vars(config.scheduler))
         optimizer = optimizer_of(config)(joint.parameters(weights))
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule.factor)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(
+            optimizer,
+            lambda step: schedule.factor(step),  # a plain function is not put into checkpoints
+        )
         guard = StepGuard(config.trainer.on_bad_step, data.training.name_of)
         return Learner(spec, data, weights, optimizer, scheduler, total, start_s, guard, prefix)
 
-    def learn(self, learners: Sequence[Learner]) -> dict[Learner, TaskdepthError]:
-        """Step by step, until one is done; returns those that end by a step that is no number."""
+    def learn(
+        self, learners: Sequence[Learner], keep: Callable[[], None] = lambda: None
+    ) -> dict[Learner, TaskdepthError]:
+        """Step by step, until one is done; returns those that end by a step that is no number.
+
+        Where the process is asked to end, `keep` is called first.
+        """
         self._lm.requires_grad_(False).train()
         failed: dict[Learner, TaskdepthError] = {}
         if not learners:
             return failed
-        with prepared(self._lm, self._config, learners[0].data.batching.packed):
-            while not failed and not any(learner.is_done for learner in learners):
+        with (
+            stopping.between_steps() as request,
+            prepared(self._lm, self._config, learners[0].data.batching.packed),
+        ):
+            while not (failed or request.is_made or any(learner.is_done for learner in learners)):
                 failed = self._step(learners)
+            if request.is_made and not failed:
+                keep()
         return failed
 
     def _step(self, learners: Sequence[Learner]) -> dict[Learner, TaskdepthError]:
@@ -242,6 +325,7 @@ class Together:
     def _take(self, turn: _Turn) -> None:
         """An optimizer step, if the batch completes one; validation, if it completes an epoch."""
         learner, settings = turn.learner, self._config.trainer
+        learner.n_batches = 0 if turn.is_last else turn.number
         if turn.number % settings.accumulate_batches == 0 or turn.is_last:
             parameters = list(joint.parameters(learner.weights))
             gradients = [p.grad for p in parameters if p.grad is not None]

@@ -14,7 +14,7 @@ import lightning
 from lightning.pytorch.callbacks import EarlyStopping
 from rich.console import Console
 
-from taskdepth import terminal
+from taskdepth import launching, terminal
 from taskdepth.config import TrainConfig
 from taskdepth.data.module import TaskDataModule
 from taskdepth.errors import DataError, ModelError, TaskdepthError
@@ -58,7 +58,7 @@ def train_controls(
     Raises:
         TaskdepthError: some failed; it comes after all other tasks are trained and saved.
     """
-    trainee = _Trainee(config, model, data_of, blocks, folder / "controls")
+    trainee = _Trainee(config, model, data_of, blocks, folder)
     queue = TaskQueue(specs, trainee.record)
     failed: dict[str, TaskdepthError] = {}
     failed_file = folder / "controls" / FAILED_FILE
@@ -109,7 +109,10 @@ class _Trainee:
         self._model = model
         self._data_of = data_of
         self._blocks = blocks
-        self._folder = folder
+        self._folder = folder / "controls"
+        self._checkpoints = folder / "checkpoints"
+        if launching.is_one_of_many():
+            self._checkpoints /= f"process-{launching.number()}"
         self.digests: dict[str, str] = {}  # of the rows that a task was trained on
 
     def record(self, spec: TaskSpec) -> Path:
@@ -118,9 +121,10 @@ class _Trainee:
     def train(self, queue: TaskQueue, specs: Sequence[TaskSpec], console: Console) -> Outcomes:
         """What becomes of every task that is free."""
         at_once = self._config.control.at_once
-        if at_once > 1 and len(specs) - queue.n_done > 1:
+        # a task that is left over is trained as it would have been with the others
+        if at_once > 1 and len(specs) > 1 and queue.n_done < len(specs):
             if (reason := self._why_not(specs)) is None:
-                return train_at_once(self._config, self._model.lm, queue, self)
+                return train_at_once(self._config, self._model.lm, queue, self, self._checkpoints)
             console.print(f"control models one after the other, not {at_once} at once: {reason}")
         return self._one_by_one(queue)
 

@@ -34,6 +34,7 @@ from taskdepth.seeds import stable_seed
 from taskdepth.tasks.spec import TaskSpec
 from taskdepth.types import Example, ModelRef, Role, Split
 
+TOLD_ROWS = 5
 ExamplesOf = Callable[[TaskSpec, Split], Sequence[Example]]
 
 
@@ -156,6 +157,7 @@ class Study:
         self._bases = bases
         self._store = store
         self._batch_tokens = config.extraction.batch_tokens
+        self._left_out: dict[tuple[str, Split], frozenset[int]] = {}
         self._check_blocks()
         self._units = {
             (ref, spec.name, split): self._unit(ref, spec, split, examples)
@@ -180,6 +182,14 @@ class Study:
     def open(self, ref: ModelRef, task: str, split: Split) -> StoredActivations | HeldActivations:
         """The same, to be read in parts; raises as `read` does."""
         return self._store.open(self._units[ref, task, split].key)
+
+    def left_out(self, task: str, split: Split) -> frozenset[int]:
+        """The rows of which a probed model has a state that is no number: no probe reads them."""
+        if (task, split) not in self._left_out:
+            models = self.models.probed
+            of_each = [self.open(ref, task, split).not_finite for ref in models]
+            self._left_out[task, split] = frozenset().union(*of_each)
+        return self._left_out[task, split]
 
     def base_folder(self, ref: ModelRef) -> Path:
         """Where the weights of the model are, or of the one under its adapter."""
@@ -354,9 +364,21 @@ class Study:
             )
             for i, states in zip(reading, of_each, strict=True):
                 recordings[i].write(rows, states)
-        for recording in recordings:
+        for unit, recording in zip(units, recordings, strict=True):
             if not recording.missing:
                 recording.finish()
+                self._tell_not_finite(unit)
+
+    def _tell_not_finite(self, unit: Unit) -> None:
+        rows = sorted(self._store.open(unit.key).not_finite)
+        if rows:
+            told = [unit.example_ids[row] for row in rows[:TOLD_ROWS]]
+            told += ["…"] if len(rows) > TOLD_ROWS else []
+            print(
+                f"{len(rows)} of {len(unit.prompts)} prompts of {unit.task} ({unit.split}) are left out of "
+                f"probes and comparisons, {unit.model.name} has no numbers for them: {', '.join(told)}",
+                file=sys.stderr,
+            )
 
     def _halve(self, batch_tokens: int) -> None:
         """From here on, since what did not fit once will not fit again."""

@@ -73,7 +73,7 @@ class Problems:
 
     def __getitem__(self, index: int) -> StreamedProblem:
         asked = self._plans[index]
-        parts = _parts(asked, self._examples)
+        parts = _parts(asked, self._study, self._examples)
         states = [
             StoredRows(
                 self._study.open(asked.model, part.spec.name, part.split), asked.pooling, part.rows
@@ -90,6 +90,7 @@ class Bags:
     """
 
     def __init__(self, plans: Sequence[Plan], study: Study, examples: ExamplesOf) -> None:
+        self._study = study
         self._examples = examples
         numbers: dict[tuple[object, Prompts], int] = {}
         self._made_of: list[tuple[Plan, Prompts]] = []
@@ -97,7 +98,7 @@ class Bags:
         for asked in plans:
             prompts = tuple(
                 study.prompts(asked.model, part.spec.name, part.split)
-                for part in _parts(asked, examples)
+                for part in _parts(asked, study, examples)
             )
             key = ((asked.target, asked.specs), prompts)
             if key not in numbers:
@@ -110,7 +111,7 @@ class Bags:
 
     def __getitem__(self, index: int) -> StreamedProblem:
         asked, prompts = self._made_of[index]
-        parts = _parts(asked, self._examples)
+        parts = _parts(asked, self._study, self._examples)
         rows = [of_part[i] for part, of_part in zip(parts, prompts, strict=True) for i in part.rows]
         is_train = torch.tensor([part.split is Split.TRAIN for part in parts for _ in part.rows])
         return replace(_problem(asked, parts, BagOfTokens(rows, is_train)), is_scaled=True)
@@ -202,7 +203,8 @@ def _undefined_scores(result: ProbeResult) -> list[Undefined]:
     ]
 
 
-def _parts(asked: Plan, examples: ExamplesOf) -> list[Part]:
+def _parts(asked: Plan, study: Study, examples: ExamplesOf) -> list[Part]:
+    """The rows of a problem, the same for every model."""
     parts = []
     for spec in asked.specs:
         for split in Split:
@@ -212,6 +214,8 @@ def _parts(asked: Plan, examples: ExamplesOf) -> list[Part]:
             else:
                 number = asked.class_names.index(class_of(spec, asked.target))
                 pairs = [(i, number) for i in range(len(examples(spec, split)))]
+            left_out = study.left_out(spec.name, split)
+            pairs = [pair for pair in pairs if pair[0] not in left_out]
             rows, classes = (tuple(pair[k] for pair in pairs) for k in range(2))
             parts.append(Part(spec, split, rows, classes))
     return parts

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from taskdepth import lock
+from taskdepth import launching, lock
 from taskdepth.errors import ResultsError
 from taskdepth.tasks.spec import TaskSpec
 
@@ -26,6 +26,7 @@ class TaskQueue:
         self._record = record
         self._taken: dict[str, ExitStack] = {}
         self._tried: set[str] = set()
+        self._again: set[str] = set()
 
     @property
     def n_done(self) -> int:
@@ -35,18 +36,46 @@ class TaskQueue:
     def take(self) -> TaskSpec | None:
         """The next task that nobody is at and that was not taken here before; None where there is none now."""
         for spec in self._open():
-            held = ExitStack()
-            try:
-                held.enter_context(lock.held(self._record(spec).parent))
-            except ResultsError:
-                continue  # somebody is at it
-            if self._record(spec).is_file():  # and was, a moment ago
-                held.close()
-                continue
-            self._taken[spec.name] = held
-            self._tried.add(spec.name)
-            return spec
+            if self._take(spec):
+                return spec
         return None
+
+    def take_back(self, name: str) -> TaskSpec | None:
+        """A task that this process was at when it was ended; None where it cannot be had."""
+        for spec in self._specs:
+            if spec.name == name:
+                return spec if self._take(spec) else None
+        return None
+
+    def reopen(self, names: Iterable[str]) -> None:
+        """Have tasks done again that are done already, unless other processes share the tasks."""
+        if not launching.is_one_of_many():
+            self._again |= set(names)
+
+    @property
+    def names(self) -> list[str]:
+        return [spec.name for spec in self._specs]
+
+    @property
+    def waiting(self) -> list[str]:
+        """The tasks that can still be taken."""
+        return [spec.name for spec in self._open()]
+
+    def _take(self, spec: TaskSpec) -> bool:
+        held = ExitStack()
+        try:
+            held.enter_context(lock.held(self._record(spec).parent))
+        except ResultsError:
+            return False  # somebody is at it
+        if self._is_done(spec):  # and was, a moment ago
+            held.close()
+            return False
+        self._taken[spec.name] = held
+        self._tried.add(spec.name)
+        return True
+
+    def _is_done(self, spec: TaskSpec) -> bool:
+        return self._record(spec).is_file() and spec.name not in self._again
 
     def put_back(self, spec: TaskSpec) -> None:
         """Whatever became of it."""
@@ -62,7 +91,5 @@ class TaskQueue:
     def _open(self) -> list[TaskSpec]:
         """What is neither done nor was tried here."""
         return [
-            spec
-            for spec in self._specs
-            if spec.name not in self._tried and not self._record(spec).is_file()
+            spec for spec in self._specs if spec.name not in self._tried and not self._is_done(spec)
         ]

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,15 @@ from safetensors.torch import load_file
 from taskdepth.activations import shard
 from taskdepth.activations.pooling import Pooling
 from taskdepth.activations.precision import DTYPES
+
+RECORD = {
+    "number": 0,
+    "start": 0,
+    "stop": 4,
+    "dtype": "float32",
+    "size_bytes": 10,
+    "blake2b": "ab",
+}
 
 
 def states(n: int = 5) -> dict[Pooling, torch.Tensor]:
@@ -58,11 +66,30 @@ def test_what_is_wrong_with_a_file_is_named(tmp_path: Path) -> None:
     assert f"{path} is missing" == record.problem(tmp_path, checksum=False)
 
 
-@pytest.mark.parametrize("spoilt", ["", "{", "[]", "3", "{}", '{"number": 0}'])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("junk", [torch.nan, torch.inf])
+def test_rows_that_are_no_numbers_are_recorded(tmp_path: Path, dtype: str, junk: float) -> None:
+    given = states()
+    given[Pooling.MEAN][1, 3, 0] = junk
+    given[Pooling.LAST_TOKEN][2, 0, 1] = junk
+    tensors = shard.tensors_of(given, dtype)
+    record = shard.write(tmp_path, 1, range(10, 15), dtype, tensors)
+    assert record.not_finite == (10, 13)
+    assert shard.record_of(json.loads(json.dumps(record.content()))) == record
+    whole = shard.write(tmp_path, 1, range(5), dtype, shard.tensors_of(states(), dtype))
+    assert whole.not_finite == ()
+    assert "not_finite" not in whole.content()
+
+
+BAD_ROWS = ["[4]", "[-1]", '["1"]', "[1.0]", "{}", "null"]
+SPOILT = [json.dumps(RECORD)[:-1] + f', "not_finite": {rows}}}' for rows in BAD_ROWS]
+
+
+@pytest.mark.parametrize("spoilt", ["", "{", "[]", "3", "{}", '{"number": 0}', *SPOILT])
 def test_a_record_is_read_or_is_none(tmp_path: Path, spoilt: str) -> None:
-    record = shard.ShardRecord(0, 0, 4, "float32", 10, "ab")
+    record = shard.ShardRecord(**RECORD)
     path = tmp_path / "shard-00000.json"
-    path.write_text(json.dumps(asdict(record)))
+    path.write_text(json.dumps(record.content()))
     assert shard.read_record(path) == record
     path.write_text(spoilt)
     assert shard.read_record(path) is None

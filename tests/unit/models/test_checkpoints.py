@@ -80,6 +80,14 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(tmp_path: Pat
     assert sorted(path.name for path in tmp_path.iterdir()) == [LAST, "step-2.ckpt"]
     assert newest(tmp_path) == (tmp_path / LAST, [])
     content = bytearray((tmp_path / LAST).read_bytes())
+    for place in range(0, len(content), 97):  # also where no entry of the archive is
+        content[place] ^= 1
+        (tmp_path / LAST).write_bytes(content)
+        assert damage(tmp_path / LAST) is not None
+        content[place] ^= 1
+    (tmp_path / LAST).write_bytes(content)
+    assert torch.load(tmp_path / LAST, weights_only=True)["weights"][-1] == 999
+    assert damage(tmp_path / LAST) is None
     content[len(content) // 2] ^= 1
     (tmp_path / LAST).write_bytes(content)
     found, problems = newest(tmp_path)

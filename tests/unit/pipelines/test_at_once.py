@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,13 +20,14 @@ from peft import LoraConfig, PeftModel
 from torch import Tensor
 
 from taskdepth import config as configs
+from taskdepth import stopping
 from taskdepth.data.batches import Batching
 from taskdepth.data.mixture import Mixture
 from taskdepth.data.module import TaskDataModule
 from taskdepth.data.tokenise import PromptFormat, Tokeniser
 from taskdepth.errors import DataError, ModelError, TaskdepthError
 from taskdepth.models import adapters
-from taskdepth.pipelines import at_once
+from taskdepth.pipelines import at_once, begun
 from taskdepth.pipelines.fitting import FitReport, fit
 from taskdepth.pipelines.task_queue import TaskQueue
 from taskdepth.seeds import stable_seed
@@ -131,6 +134,10 @@ def alone(config: Any, trainee: Trainee, name: str) -> tuple[FitReport, list[flo
     return report, losses.found
 
 
+def queue_of(specs: Sequence[TaskSpec], folder: Path) -> TaskQueue:
+    return TaskQueue(specs, lambda spec: folder / spec.name / "metrics.json")
+
+
 def together(
     config: Any, trainee: Trainee, names: Sequence[str], monkeypatch: pytest.MonkeyPatch
 ) -> tuple[dict[str, FitReport | TaskdepthError], dict[str, list[float]]]:
@@ -145,8 +152,9 @@ def together(
         patch.setattr(at_once.Together, "_take", recorded)
         specs = [SPECS.get(name, TaskSpec(name, "c", Kind.GENERATION)) for name in names]
         with TemporaryDirectory() as folder:
-            queue = TaskQueue(specs, lambda spec: Path(folder) / spec.name / "metrics.json")
-            done = at_once.train_at_once(config, trainee.lm, queue, trainee)
+            done = at_once.train_at_once(
+                config, trainee.lm, queue_of(specs, Path(folder)), trainee, Path(folder)
+            )
             return {spec.name: outcome for spec, outcome in done}, losses
 
 
@@ -200,6 +208,52 @@ def test_company_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         )
         by_company.append(losses)
     assert by_company[0]["three"] == pytest.approx(by_company[1]["three"], rel=1e-5)
+
+
+@pytest.mark.parametrize("takes", [1, 5, 12])
+def test_one_that_was_stopped_goes_on_as_if_it_had_not_been(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, takes: int
+) -> None:
+    """By SIGTERM, with gradients of a step that is not complete; bit for bit."""
+    config = settings("control.at_once=2", "trainer.accumulate_batches=3")
+    whole = Trainee(tiny_llama().lm, accumulated=3)
+    expected, _ = together(config, whole, list(N_ROWS), monkeypatch)
+    take, taken = at_once.Together._take, 0
+
+    def stopped(self: Any, turn: Any) -> None:
+        nonlocal taken
+        take(self, turn)
+        taken += 1
+        if taken == takes:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    cut = Trainee(tiny_llama().lm, accumulated=3)
+    found: dict[str, Any] = {}
+    all_specs = list(SPECS.values())
+    with monkeypatch.context() as patch, stopping.stoppable():
+        patch.setattr(at_once.Together, "_take", stopped)
+        queue = queue_of(all_specs, tmp_path)
+        outcomes = at_once.train_at_once(config, cut.lm, queue, cut, tmp_path)
+        with pytest.raises(stopping.Stopped):
+            found.update((spec.name, outcome) for spec, outcome in outcomes)
+    kept, problems = begun.load(tmp_path)
+    assert kept is not None
+    assert not problems
+    left = {*kept.learners, *kept.waiting}
+    assert not left & found.keys()
+    for name in cut.saved:
+        (tmp_path / name / "metrics.json").touch()
+    again = Trainee(tiny_llama().lm, accumulated=3, saved=cut.saved)
+    queue = queue_of(all_specs, tmp_path)
+    outcomes = at_once.train_at_once(config, again.lm, queue, again, tmp_path)
+    done = {spec.name: outcome for spec, outcome in outcomes}
+    assert done.keys() == left
+    found |= done
+    assert found.keys() == expected.keys()
+    for name, weights in whole.saved.items():
+        assert replace(found[name], seconds=0) == replace(expected[name], seconds=0)
+        for weight, value in weights.items():
+            assert torch.equal(again.saved[name][weight], value)
 
 
 def test_the_model_itself_is_not_changed(monkeypatch: pytest.MonkeyPatch) -> None:
