@@ -11,7 +11,7 @@ import inspect
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -92,16 +92,10 @@ def sections() -> list[Section]:
             # at the top, and where the commands choose another option, each has its own defaults
             at = (key, schema, command if key in ("", "paths") else "")
             if at in found:
-                found[at] = _of_both(found[at])
+                found[at] = replace(found[at], commands=("train", "probe"))
             else:
                 found[at] = _section(command, key, schema, _at(plain, key), comments, choices)
     return list(found.values())
-
-
-def _of_both(section: Section) -> Section:
-    return Section(
-        ("train", "probe"), section.key, section.words, section.settings, section.options
-    )
 
 
 def _schemas(schema: type, key: str = "") -> Iterator[tuple[str, type]]:
