@@ -12,7 +12,7 @@ export GOMP_SPINCOUNT ?= 20000
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo placement-demo test test-all faults faults-ci fuzz audit lint fmt type bench clean
+.PHONY: help setup demo placement-demo test test-all docs docs-test notebook faults faults-ci fuzz audit lint fmt type bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -41,8 +41,20 @@ placement-demo: $(READY) ## after make demo: does it matter where its adapter go
 test: $(READY) ## the fast tests: minutes
 	@$(BIN)/python -m pytest -n auto --dist loadfile
 
-test-all: $(READY) ## the slow tests too
+test-all: $(READY) outputs/probe/demo/findings.json ## the slow tests too
 	@$(BIN)/python -m pytest -m 'slow or not slow'
+
+outputs/probe/demo/findings.json: # what the documents' commands begin with
+	@$(MAKE) demo
+
+docs: $(READY) ## the site with all documents, in site/: open site/index.html
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+docs-test: $(READY) outputs/probe/demo/findings.json ## run every command in README.md and docs/: minutes
+	@$(BIN)/python -m pytest -m slow -n auto --dist load tests/integration/test_docs_commands.py
+
+notebook: $(READY) outputs/probe/demo/findings.json ## run docs/notebooks, and store what it shows
+	@$(BIN)/python docs/notebooks/run.py
 
 faults: $(READY) ## end the commands 200 times at random points, and compare what they leave
 	@$(BIN)/python tests/faults/killing.py --faults $(or $(FAULTS),200)
@@ -74,4 +86,4 @@ bench: $(READY) ## time extraction, probing, similarity and tuning beside the us
 	@for name in extraction probing similarity training; do $(BIN)/python -m taskdepth.bench $$name; done
 
 clean: ## remove the environment and caches, never outputs/
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache dist
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache dist site

@@ -91,14 +91,14 @@ class ModelConfig:
     model's own code run, and says whose: it must equal `path`.
     """
 
-    name: str = MISSING
+    name: str = MISSING  # in the names of runs and in tables
     path: str | None = None
-    revision: str | None = None
+    revision: str | None = None  # branch, tag or commit on the hub
     trust_remote_code: str | None = None
-    dtype: str = "float32"
+    dtype: str = "float32"  # of the weights: float32, bfloat16 or float16
     quantization: str | None = None
     architecture: Any = None
-    tokenizer_size: int = 2048
+    tokenizer_size: int = 2048  # tokens of the tokenizer of a random model
 
 
 @dataclass
@@ -110,7 +110,7 @@ class AdapterConfig:
     (null: every epoch).
     """
 
-    name: str = MISSING
+    name: str = MISSING  # in the names of runs
     peft: Any = None
     method: str | None = None
     round_steps: int | None = None
@@ -129,9 +129,9 @@ class DataConfig:
     leaves it out and lists it in metrics.json. `shots` solved training rows go before every prompt.
     """
 
-    name: str = MISSING
-    source: Any = MISSING
-    path: str | None = None
+    name: str = MISSING  # in the names of runs
+    source: Any = MISSING  # what makes the rows: a class of taskdepth.tasks, or your own
+    path: str | None = None  # folder or file that the source reads, if it reads one
     prompt_template: str = "{prompt}\nAnswer:"
     target_prefix: str = " "
     max_length_tokens: int | None = None
@@ -145,20 +145,20 @@ class MixtureConfig:
     trained on, but validated on and probed with."""
 
     rates: str = "proportional"
-    temperature: float = 1.0
+    temperature: float = 1.0  # of rates=temperature: 1 is proportional, large is uniform
     weights: Any = None  # task → weight; open, or Hydra would not take new names
     unseen: list[str] = field(default_factory=list)
-    epoch_examples: int | None = None
-    cap_per_task_examples: int | None = None
-    cap_per_cluster_examples: int | None = None
+    epoch_examples: int | None = None  # rows of an epoch; null: as many as there are after the caps
+    cap_per_task_examples: int | None = None  # at most so many training rows of a task
+    cap_per_cluster_examples: int | None = None  # at most so many of a cluster's tasks together
 
 
 @dataclass
 class OptimizerConfig:
-    _target_: str = MISSING
-    lr: float = MISSING
+    _target_: str = MISSING  # any torch optimizer
+    lr: float = MISSING  # the highest learning rate of the schedule
     weight_decay: float = 0.0
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)  # further arguments of the optimizer
 
 
 @dataclass
@@ -199,7 +199,7 @@ class TrainerConfig:
     precision: str = "32-true"
     on_bad_step: str = "stop"
     val_every_n_epochs: int = 1
-    val_examples_per_task: int | None = 64
+    val_examples_per_task: int | None = 64  # validation rows of each task; null: all
     log_every_n_steps: int = 10
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -227,15 +227,15 @@ class PlacementConfig:
     study: str | None = None
     k: int | None = None
     region: str = "transition"
-    n_regions: int = 3
-    blocks: list[int] | None = None
-    seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
+    n_regions: int = 3  # of how many regions `region` is one
+    blocks: list[int] | None = None  # of the policy manual
+    seeds: list[int] = field(default_factory=lambda: [0, 1, 2])  # each policy's, the same for all
     reference: str = "all"
     score: str = "loss"
-    split: str = "test"
+    split: str = "test"  # whose rows are scored
     examples_per_task: int | None = 50
     ranking: bool = True
-    calibration_rows: int = 128
+    calibration_rows: int = 128  # training rows for policies that look at the model at work
 
 
 @dataclass
@@ -259,18 +259,18 @@ class LoggerConfig:
     enabled: bool = True
     mode: str = "auto"
     project: str = "taskdepth"
-    entity: str | None = None
+    entity: str | None = None  # W&B user or team; null: yours
     group: str | None = None
-    tags: list[str] = field(default_factory=list)
-    notes: str | None = None
+    tags: list[str] = field(default_factory=list)  # of the W&B run
+    notes: str | None = None  # of the W&B run
     id: str | None = None
 
 
 @dataclass
 class PathsConfig:
-    root: str = MISSING
-    run_dir: str = MISSING
-    activations: str = MISSING
+    root: str = MISSING  # TASKDEPTH_ROOT, else the checkout, else the working folder
+    run_dir: str = MISSING  # the folder of this run
+    activations: str = MISSING  # the store of states, which all studies share
 
 
 @dataclass
@@ -280,7 +280,7 @@ class TrainConfig:
 
     name: str = MISSING
     role: str = "experimental"
-    seed: int = 0
+    seed: int = 0  # of initial weights, the order of rows and dropout
     tasks: Any = "all"
     overwrite: bool = False
     devices: int = 1
@@ -293,7 +293,7 @@ class TrainConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
-    callbacks: dict[str, Any] = field(default_factory=dict)
+    callbacks: dict[str, Any] = field(default_factory=dict)  # of Lightning, by any name
     control: ControlConfig = field(default_factory=ControlConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     placement: PlacementConfig = field(default_factory=PlacementConfig)
@@ -312,17 +312,19 @@ class ModelsConfig:
     experimental: str | None = None
     controls: str | None = None
     ceiling: str | None = None
-    revision: str | None = None
-    trust_remote_code: str | None = None
+    revision: str | None = None  # of `pretrained` on the hub
+    trust_remote_code: str | None = (
+        None  # lets a model's own code run: the hub id or folder whose it is
+    )
 
 
 @dataclass
 class LimitsConfig:
     """Rows per task; null takes all."""
 
-    train: int | None = None
-    validation: int | None = None
-    test: int | None = None
+    train: int | None = None  # training rows
+    validation: int | None = None  # validation rows
+    test: int | None = None  # test rows
 
 
 @dataclass
@@ -352,7 +354,7 @@ class MinibatchConfig:
 
     batch_rows: int = 1024
     lr: float = 3e-3
-    max_epochs: int = 50
+    max_epochs: int = 50  # at most so many passes over the rows
     patience: int = 3
 
 
@@ -417,8 +419,8 @@ class SelectionConfig:
     policy: str = "region"
     n_regions: int = 3
     region: str = "transition"
-    k: int | None = None
-    blocks: list[int] | None = None
+    k: int | None = None  # how many blocks, for the policies that need to be told
+    blocks: list[int] | None = None  # of the policy manual
 
 
 @dataclass
@@ -446,7 +448,7 @@ class ProbeConfig:
     """`probe.py`."""
 
     name: str = MISSING
-    seed: int = 0
+    seed: int = 0  # of shuffled labels, bootstrap samples and foils
     tasks: Any = "all"
     stages: list[str] = field(default_factory=lambda: list(STAGES))
     overwrite: bool = False
