@@ -81,6 +81,7 @@ COMMANDS = {
 }
 FAULTS = ("kill", "term", "tear", "error", "disk", "truncate", "flip", "clock")
 TIMED = ("kill", "term")  # half of these come after a time and not at an event
+COMPLETE = "already holds the results"  # an error that says so
 DAY_S = 86_400
 
 
@@ -274,10 +275,10 @@ class Workplace:
         """Truncate a file that is checked when it is read again, or flip one of its bytes."""
         files = [path for folder in self.folders(name) for path in folder.rglob("*.ckpt")]
         for folder in self.folders(name):
-            # of a finished recording sizes are looked at, and checksums when they are asked for
-            whole = folder.rglob("manifest.json") if kind == "truncate" else ()
-            for marker in (*folder.rglob("unfinished.json"), *whole):
-                files += marker.parent.glob("shard-*.safetensors")
+            for shard in folder.rglob("shard-*.safetensors"):
+                # of a finished recording sizes are looked at, and checksums when they are asked for
+                if kind == "truncate" or not (shard.parent / "manifest.json").exists():
+                    files.append(shard)
         files = [path for path in sorted(files) if path.stat().st_size > 0]
         if not files:
             return None
@@ -383,8 +384,9 @@ def disturbed(
         fault = chosen(kinds, whole, 1 / (number + 1), rng)  # later attempts have less to do
         ended = place.attempt(name, fault)
         happened.append(f"{fault}→{ended.code}")
-        if ended.seconds_after_fault == 0 and ended.code == 0:
-            break  # it was over before
+        was_over = ended.seconds_after_fault == 0 and ended.code == 0
+        if was_over or COMPLETE in ended.output:
+            break
         kind = fault.kind
         if kind in ("truncate", "flip"):
             damaged = place.damage(name, kind, rng)
@@ -406,7 +408,7 @@ def disturbed(
         if ended.code == 0:
             break
     last = place.attempt(name)
-    if last.code != 0 and "already holds the results" not in last.output:
+    if last.code != 0 and COMPLETE not in last.output:
         raise FailureError(f"{name} {happened} cannot go on:\n{last.output[-3000:]}")
     return happened
 
