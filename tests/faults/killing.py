@@ -79,6 +79,11 @@ COMMANDS = {
     "measure": (cli.probe, [*STUDY, READ, "stages=[probe,compare,select,report]"]),
     "keep_none": (cli.probe, [*STUDY, "extraction.keep=none"]),
 }
+STUDIED = ("pre", "tune", "controls")
+NEEDS = {
+    **dict.fromkeys(("tune", "controls", "at_once"), ("pre",)),
+    **{"probe": STUDIED, "keep_none": STUDIED, "measure": (*STUDIED, "probe")},
+}
 FAULTS = ("kill", "term", "tear", "error", "disk", "truncate", "flip", "clock")
 TIMED = ("kill", "term")  # half of these come after a time and not at an event
 COMPLETE = "already holds the results"  # an error that says so
@@ -441,8 +446,8 @@ def main() -> int:
         place = Workplace(Path(folder).resolve() / "work", Path(folder).resolve())
         write_tasks(place.root / "tasks")
         expected: dict[str, Whole] = {}
-        last = max(list(COMMANDS).index(name) for name in only)
-        for name in list(COMMANDS)[: last + 1]:
+        needed = set(only).union(*(NEEDS.get(name, ()) for name in only))
+        for name in (name for name in COMMANDS if name in needed):
             expected[name] = undisturbed(place, name)
             about = expected[name]
             print(f"{name}: {about.n_events} events, {about.seconds:.1f} s", flush=True)
