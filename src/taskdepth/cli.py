@@ -12,6 +12,7 @@ import math
 import os
 import re
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,8 +37,7 @@ from taskdepth.trust import hydra_checked
 def train() -> None:
     """`train.py` and `taskdepth-train`."""
 
-    def run(cfg: DictConfig) -> float | None:
-        settings = config.resolve(cfg)
+    def run(settings: Any) -> float | None:
         from taskdepth.pipelines import train as pipeline  # after --help, which needs no torch
 
         return _carry_out(pipeline, settings)
@@ -48,8 +48,7 @@ def train() -> None:
 def probe() -> None:
     """`probe.py` and `taskdepth-probe`."""
 
-    def run(cfg: DictConfig) -> float | None:
-        settings = config.resolve(cfg)
+    def run(settings: Any) -> float | None:
         from taskdepth.pipelines import probe as pipeline
 
         return _carry_out(pipeline, settings)
@@ -60,6 +59,9 @@ def probe() -> None:
 # Threads of OpenMP that wait in a loop make small models many times slower on a machine that does
 # other things. It is read when torch is loaded, which is later than this.
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+
+# so long after the first process another one tells an error, if it was not ended meanwhile
+FIRST_TELLS_WITHIN_S = 10.0
 
 # the libraries below us warn about each other; nothing that our user could change
 FOREIGN_WARNINGS = (
@@ -98,11 +100,8 @@ def _carry_out(pipeline: Any, settings: Any) -> float | None:
     A job of a sweep that has been done before is not done again: a sweep that was stopped goes on.
     """
     steps: _Pipeline = pipeline
-    if launching.is_one_of_many():
-        if not launching.is_first():
-            settings.output, settings.logger.enabled = "quiet", False
-    elif settings.devices > 1:
-        launching.launch(settings.devices)
+    if not launching.is_first():
+        settings.output, settings.logger.enabled = "quiet", False
     if HydraConfig.get().mode != RunMode.MULTIRUN:
         result = steps.run(settings)
     else:
@@ -144,8 +143,9 @@ def _without_nan(content: Any) -> Any:
     return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
-def _main(name: str, run: Callable[[DictConfig], float | None]) -> None:
+def _main(name: str, run: Callable[[Any], float | None]) -> None:
     show_everything = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    launched: list[int] = []  # how many processes are to do it instead of this one
 
     def task(cfg: DictConfig) -> float | None:
         _refuse_multirun_on_many_devices(cfg)
@@ -154,17 +154,25 @@ def _main(name: str, run: Callable[[DictConfig], float | None]) -> None:
                 return attempt(cfg)
             except SystemExit:
                 if request.is_made:
-                    print(stopping.MESSAGE, file=sys.stderr)
+                    if launching.is_first():
+                        print(stopping.MESSAGE, file=sys.stderr)
                     sys.exit(stopping.EXIT_CODE)
                 raise
 
     def attempt(cfg: DictConfig) -> float | None:
         if show_everything or HydraConfig.get().mode == RunMode.MULTIRUN:
-            return run(cfg)  # a sweep goes on after a failing job; Hydra raises at its end
+            return begin(cfg)  # a sweep goes on after a failing job; Hydra raises at its end
         try:
-            return run(cfg)
+            return begin(cfg)
         except TaskdepthError as error:
             _fail(error)
+
+    def begin(cfg: DictConfig) -> float | None:
+        settings = config.resolve(cfg)
+        if settings.devices > 1 and not launching.is_one_of_many():
+            launched.append(settings.devices)
+            return None
+        return run(settings)
 
     decorated = hydra.main(version_base="1.3", config_path=str(config.conf_dir()), config_name=name)
     try:
@@ -177,6 +185,13 @@ def _main(name: str, run: Callable[[DictConfig], float | None]) -> None:
         if show_everything:
             raise
         _fail(error)
+    except ValueError as error:
+        # Hydra's answer to `experiment=null`: what a user mistypes, by the name of a bug
+        if show_everything or "Config group override" not in str(error):
+            raise
+        _fail(ConfigError(f"{error}: name one of the group's files, or leave the group out"))
+    for devices in launched:  # Hydra and its environment are as they were before
+        launching.launch(devices)
 
 
 @contextmanager
@@ -194,6 +209,9 @@ def _hydra_raises() -> Iterator[None]:
 
 
 def _fail(error: Exception) -> NoReturn:
+    if not launching.is_first():
+        # most mistakes are found by all processes: the first one tells them, and this one is ended
+        time.sleep(FIRST_TELLS_WITHIN_S)
     print(f"error: {masked(one_line(error))}", file=sys.stderr)
     sys.exit(1)
 

@@ -32,6 +32,7 @@ def n_processes(devices: int) -> int:
 
 def launch(devices: int) -> NoReturn:
     """Run this very command line in `devices` processes, and end with what they end with."""
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main
 
@@ -43,6 +44,8 @@ def launch(devices: int) -> NoReturn:
     try:
         main(["--standalone", f"--nproc-per-node={devices}", *sys.argv])
     except ChildFailedError as error:
-        codes = {failure.exitcode for failure in error.failures.values()}
-        sys.exit(max(codes) if max(codes) > 0 else 1)
+        code = error.get_first_failure()[1].exitcode  # the others were ended because of it
+        sys.exit(code if code > 0 else 1)
+    except SignalException as signalled:  # they were told, and left
+        sys.exit(128 + signalled.sigval)
     sys.exit(0)

@@ -125,9 +125,10 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
 
 
 def _started(pid: int) -> str | None:
-    """When a process began, in ticks since the machine did; None where nothing tells."""
+    """When a process that still runs began, in ticks since the machine did; None where nothing tells."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     except OSError:
         return None
-    return text.rpartition(")")[2].split()[19]  # field 22; the name before it may hold anything
+    state, *fields = text.rpartition(")")[2].split()  # the name before them may hold anything
+    return None if state in "ZX" else fields[18]  # field 22; dead, and only not buried yet

@@ -68,6 +68,7 @@ NO_CONTROLS = "stages=[extract,probe]"
 MISTAKES = [
     ("train", ["model=tyni"], "did you mean tiny"),
     ("train", ["modle=tiny"], "modle"),
+    ("train", ["experiment=null"], "leave the group out"),
     ("train", ["-m", "hydra/launcher=joblip"], "pip install -e '.[sweeps]'"),
     ("train", ["optimizer.lr=fast"], "could not be converted to Float"),
     ("train", ["trainer.max_stepz=3"], "max_stepz"),

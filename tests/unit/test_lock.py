@@ -98,3 +98,17 @@ def test_of_many_that_find_a_dead_owner_one_gets_in(tmp_path: Path) -> None:
     assert sorted(answers) == [b"i"] + [b"n"] * 7
     for handle in (told, tell, waiting, all_tried):
         os.close(handle)
+
+
+def test_a_dead_process_that_nobody_has_waited_for_is_dead(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        (tmp_path / lock.NAME).write_text(
+            json.dumps(owner(pid=process.pid, started=lock._started(process.pid)))
+        )
+        with pytest.raises(ResultsError, match=f"process {process.pid}"), lock.held(tmp_path):
+            pass
+        process.kill()
+        while lock._started(process.pid) is not None:
+            pass  # it lies there until it is waited for
+        with lock.held(tmp_path):
+            assert str(os.getpid()) in (tmp_path / lock.NAME).read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,7 @@ from taskdepth import layers
 from taskdepth.errors import ModelError
 from taskdepth.files import replacing_folder
 from taskdepth.models import adalora, plain_lora, routing, starts
-from taskdepth.models.folder import ADAPTER_WEIGHTS, check_adapter
+from taskdepth.models.folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, check_adapter
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -168,10 +169,20 @@ def save(model: PeftModel, folder: Path) -> None:
                 save_embedding_layers=False,  # "auto" would look for the base model's config on the hub
                 state_dict=starts.plain_state(model),
             )
+            _sort_sets(partial / ADAPTER_CONFIG, config)
             routing.write(model, partial)
     finally:
         if adalora.is_adalora(model):
             config.rank_pattern = pattern
+
+
+def _sort_sets(path: Path, config: Any) -> None:
+    """PEFT writes the names of its sets in an order that changes from process to process."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content |= {
+        name: sorted(value) for name, value in vars(config).items() if isinstance(value, set)
+    }
+    path.write_text(json.dumps(content, indent=2, sort_keys=True), encoding="utf-8")
 
 
 @contextmanager
