@@ -39,7 +39,7 @@ from typing import Any, NoReturn
 
 import torch
 
-from taskdepth import cli, stopping
+from taskdepth import cli, lock, stopping
 from taskdepth.activations import extraction
 from taskdepth.data import batches
 from taskdepth.pipelines import probe, train  # noqa: F401  (imported here, so that no fork has to)
@@ -49,7 +49,12 @@ WORDS = ["film", "dog", "cat", "house", "garden", "true", "good", "bad"]
 SIGTERM_LIMIT_S = 10
 # what may differ between two runs of the same command: clocks
 CLOCKS = ("seconds", "tokens_per_s", "command")
-NOT_RESULTS = ("checkpoints", "wandb", "streamed")
+NOT_RESULTS = (
+    "checkpoints",
+    "wandb",
+    "streamed",
+    lock.NAME,
+)  # a dead process's lock holds nobody up
 
 SMALL = [f"model.architecture.{name}={n}" for name, n in {
     "num_hidden_layers": 4, "hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4,
