@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 
 from taskdepth import launching
@@ -206,6 +205,8 @@ def all_devices(accelerator: str) -> dict[str, Any]:
     """What a Lightning trainer is given that works with all ranks on the same steps."""
     if not is_joined():
         return {"devices": own_devices(accelerator)}
+    from lightning.pytorch.strategies import DDPStrategy  # seconds to load, and only needed here
+
     # our buffers are the same everywhere, and ranks may validate on different numbers of batches
     strategy = DDPStrategy(process_group_backend=dist.get_backend(), forward_sync_buffers=False)
     return {

@@ -161,6 +161,7 @@ def weights(result: train.TrainResult) -> dict[str, torch.Tensor]:
     return load_file(result.run_dir / "adapter" / "adapter_model.safetensors")
 
 
+@pytest.mark.slow
 def test_every_balance_learns_and_no_two_alike(place: Path, tiny_folder: Path) -> None:
     """24 steps: CoBa weighs tasks from the 21st observation on."""
     shared = ["trainer.balance_every_n_steps=1", "adapter=lora", "trainer.max_epochs=4"]
