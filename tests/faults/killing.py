@@ -39,7 +39,7 @@ from typing import Any, NoReturn
 
 import torch
 
-from taskdepth import cli, stopping
+from taskdepth import cli, lock, stopping
 from taskdepth.activations import extraction
 from taskdepth.data import batches
 from taskdepth.pipelines import probe, train  # noqa: F401  (imported here, so that no fork has to)
@@ -49,7 +49,12 @@ WORDS = ["film", "dog", "cat", "house", "garden", "true", "good", "bad"]
 SIGTERM_LIMIT_S = 10
 # what may differ between two runs of the same command: clocks
 CLOCKS = ("seconds", "tokens_per_s", "command")
-NOT_RESULTS = ("checkpoints", "wandb", "streamed")
+NOT_RESULTS = (
+    "checkpoints",
+    "wandb",
+    "streamed",
+    lock.NAME,
+)  # a dead process's lock holds nobody up
 
 SMALL = [f"model.architecture.{name}={n}" for name, n in {
     "num_hidden_layers": 4, "hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4,
@@ -79,8 +84,14 @@ COMMANDS = {
     "measure": (cli.probe, [*STUDY, READ, "stages=[probe,compare,select,report]"]),
     "keep_none": (cli.probe, [*STUDY, "extraction.keep=none"]),
 }
+STUDIED = ("pre", "tune", "controls")
+NEEDS = {
+    **dict.fromkeys(("tune", "controls", "at_once"), ("pre",)),
+    **{"probe": STUDIED, "keep_none": STUDIED, "measure": (*STUDIED, "probe")},
+}
 FAULTS = ("kill", "term", "tear", "error", "disk", "truncate", "flip", "clock")
 TIMED = ("kill", "term")  # half of these come after a time and not at an event
+COMPLETE = "already holds the results"  # an error that says so
 DAY_S = 86_400
 
 
@@ -274,10 +285,10 @@ class Workplace:
         """Truncate a file that is checked when it is read again, or flip one of its bytes."""
         files = [path for folder in self.folders(name) for path in folder.rglob("*.ckpt")]
         for folder in self.folders(name):
-            # of a finished recording sizes are looked at, and checksums when they are asked for
-            whole = folder.rglob("manifest.json") if kind == "truncate" else ()
-            for marker in (*folder.rglob("unfinished.json"), *whole):
-                files += marker.parent.glob("shard-*.safetensors")
+            for shard in folder.rglob("shard-*.safetensors"):
+                # of a finished recording sizes are looked at, and checksums when they are asked for
+                if kind == "truncate" or not (shard.parent / "manifest.json").exists():
+                    files.append(shard)
         files = [path for path in sorted(files) if path.stat().st_size > 0]
         if not files:
             return None
@@ -383,8 +394,9 @@ def disturbed(
         fault = chosen(kinds, whole, 1 / (number + 1), rng)  # later attempts have less to do
         ended = place.attempt(name, fault)
         happened.append(f"{fault}→{ended.code}")
-        if ended.seconds_after_fault == 0 and ended.code == 0:
-            break  # it was over before
+        was_over = ended.seconds_after_fault == 0 and ended.code == 0
+        if was_over or COMPLETE in ended.output:
+            break
         kind = fault.kind
         if kind in ("truncate", "flip"):
             damaged = place.damage(name, kind, rng)
@@ -406,7 +418,7 @@ def disturbed(
         if ended.code == 0:
             break
     last = place.attempt(name)
-    if last.code != 0 and "already holds the results" not in last.output:
+    if last.code != 0 and COMPLETE not in last.output:
         raise FailureError(f"{name} {happened} cannot go on:\n{last.output[-3000:]}")
     return happened
 
@@ -439,8 +451,8 @@ def main() -> int:
         place = Workplace(Path(folder).resolve() / "work", Path(folder).resolve())
         write_tasks(place.root / "tasks")
         expected: dict[str, Whole] = {}
-        last = max(list(COMMANDS).index(name) for name in only)
-        for name in list(COMMANDS)[: last + 1]:
+        needed = set(only).union(*(NEEDS.get(name, ()) for name in only))
+        for name in (name for name in COMMANDS if name in needed):
             expected[name] = undisturbed(place, name)
             about = expected[name]
             print(f"{name}: {about.n_events} events, {about.seconds:.1f} s", flush=True)

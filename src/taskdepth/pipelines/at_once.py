@@ -13,8 +13,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -32,13 +30,13 @@ from taskdepth.models import adapters, joint
 from taskdepth.models.bad_steps import OnBadStep, StepGuard, error
 from taskdepth.models.balance import token_weights
 from taskdepth.models.prefix import resumed
-from taskdepth.models.prefix_cache import PrefixCache
 from taskdepth.models.ranking import score_answers
 from taskdepth.models.scores import TaskScores
 from taskdepth.models.targets import TargetTokens, score_targets
 from taskdepth.models.tuner import VALIDATED, Schedule, keep_answers
 from taskdepth.pipelines.begun import load, save
 from taskdepth.pipelines.fitting import FitReport, n_steps, optimizer_of, prefix_cache, prepared
+from taskdepth.pipelines.learner import Learner, Turn
 from taskdepth.pipelines.task_queue import TaskQueue
 from taskdepth.tasks.spec import TaskSpec
 from taskdepth.types import LMBatch
@@ -46,11 +44,6 @@ from taskdepth.types import LMBatch
 if TYPE_CHECKING:
     from peft import PeftModel
 
-# what a learner counts and remembers
-COUNTS = (
-    *("step", "epoch", "n_batches", "loss", "is_stopped", "validation", "validated_at_step"),
-    *("best_loss", "n_worse"),
-)
 PRECISIONS = ("32-true", "32", "bf16-mixed")  # that leave the adapters' weights as they are
 
 
@@ -64,82 +57,6 @@ class Trainee(Protocol):
         """The model under a new adapter."""
 
     def save(self, spec: TaskSpec, wrapped: PeftModel) -> None: ...
-
-
-@dataclass(eq=False)
-class Learner:
-    """One task on its way: its adapter, what steps it, its batches, and how far it is."""
-
-    spec: TaskSpec
-    data: TaskDataModule
-    weights: joint.Weights
-    optimizer: torch.optim.Optimizer
-    scheduler: torch.optim.lr_scheduler.LRScheduler
-    n_steps: int
-    start_s: float
-    guard: StepGuard
-    prefix: PrefixCache | None = None
-    step: int = 0
-    epoch: int = 0
-    n_batches: int = 0  # of the epoch that is under way
-    loss: float | None = None
-    is_stopped: bool = False
-    validation: dict[str, float] = field(default_factory=dict)
-    validated_at_step: int = -1
-    best_loss: float = math.inf
-    n_worse: int = 0
-
-    def __post_init__(self) -> None:
-        self.batches = self._all_batches()
-
-    @property
-    def is_done(self) -> bool:
-        return self.is_stopped or self.step >= self.n_steps
-
-    def _all_batches(self) -> Iterator[_Turn]:
-        epochs = self.data.train_dataloader()
-        if self.n_batches:
-            epochs.load_state_dict({"next_batch": self.n_batches})
-        for epoch in count(self.epoch):
-            epochs.set_epoch(epoch)
-            for number, batch in enumerate(epochs, self.n_batches + 1):
-                yield _Turn(self, batch, number, number == len(epochs))
-
-    def state_dict(self) -> dict[str, Any]:
-        """All that a learner which has just begun needs to become this one."""
-        matrices = joint.parameters(self.weights)
-        return {
-            "weights": [matrix.detach() for matrix in matrices],
-            "gradients": [matrix.grad for matrix in matrices],  # of a step that is not complete
-            "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
-            "guard": self.guard.state_dict(),
-            "counts": {name: getattr(self, name) for name in COUNTS},
-        }
-
-    @torch.no_grad()
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        matrices = joint.parameters(self.weights)
-        for matrix, weight, gradient in zip(
-            matrices, state["weights"], state["gradients"], strict=True
-        ):
-            matrix.copy_(weight)
-            matrix.grad = None if gradient is None else gradient.to(matrix.device)
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scheduler.load_state_dict(state["scheduler"])
-        self.guard.load_state_dict(state["guard"])
-        for name, value in state["counts"].items():
-            setattr(self, name, value)
-
-
-@dataclass(frozen=True, slots=True)
-class _Turn:
-    """A batch of `learner`, the `number`-th of its epoch."""
-
-    learner: Learner
-    batch: LMBatch
-    number: int
-    is_last: bool
 
 
 def why_not(config: TrainConfig, wrapped: PeftModel) -> str | None:
@@ -287,7 +204,7 @@ class Together:
                 failed[turn.learner] = error
         return failed
 
-    def _backward(self, turns: Sequence[_Turn]) -> list[_Turn]:
+    def _backward(self, turns: Sequence[Turn]) -> list[Turn]:
         """Leave every learner's gradients, or return those without a finite loss and leave none."""
         batch = side_by_side([turn.batch for turn in turns]).to(self._fabric.device)
         with joint.worn(self._lm, [turn.learner.weights for turn in turns], batch):
@@ -311,7 +228,7 @@ class Together:
             turn.learner.loss = loss
         return []
 
-    def _reused(self, turns: Sequence[_Turn]) -> AbstractContextManager[None]:
+    def _reused(self, turns: Sequence[Turn]) -> AbstractContextManager[None]:
         """What lies below the lowest adapted block is not computed, where every learner has it."""
         caches = [turn.learner.prefix for turn in turns if turn.learner.prefix is not None]
         if len(caches) < len(turns):
@@ -322,7 +239,7 @@ class Together:
         )
         return resumed(self._lm, caches[0].first_block, states.to(self._fabric.device))
 
-    def _take(self, turn: _Turn) -> None:
+    def _take(self, turn: Turn) -> None:
         """An optimizer step, if the batch completes one; validation, if it completes an epoch."""
         learner, settings = turn.learner, self._config.trainer
         learner.n_batches = 0 if turn.is_last else turn.number
