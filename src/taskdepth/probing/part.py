@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -10,7 +10,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from taskdepth.probing.newton import Rows, SoftmaxRegressions, rotate
+from taskdepth.probing.descent import Regressions
+from taskdepth.probing.inputs import Inputs, Rows
 
 # What one pass works on: about the processor's cache; on a GPU, enough to keep it busy.
 PART_BYTES = {"cpu": 2**24, "cuda": 2**32}
@@ -53,83 +54,66 @@ def part_size(x: Float[Tensor, "inputs _ d"], n_rows: int, n_columns: int) -> in
 
 
 class Part:
-    """Some of the inputs, rotated; leads from `LogisticFit` to rotated parameters and back.
-
-    The solver knows only one column per class. Two classes with one column w are the same problem
-    with the columns -w/2 and w/2 and twice the l2.
-    """
+    """Some of the inputs, in the solver's coordinates; leads from `LogisticFit` to them and back."""
 
     def __init__(
         self,
         x: Float[Tensor, "b n d"],
         y: Int[Tensor, "b g n"],
+        l2s: Sequence[float],
         weight: Float[Tensor, "b g n"] | None,
         n_classes: int,
         rows: Rows,
     ) -> None:
         self.x, self.y, self.weight, self.rows = x, y, weight, rows
-        self.two_classes = n_classes == 2
-        self.rotated = rotate(x, rows)
-        self.regressions = SoftmaxRegressions(self.rotated.x, y, n_classes, weight, rows)
+        # the largest first: it is the easiest
+        self.l2s = sorted(set(l2s), reverse=True)
+        self.inputs = Inputs.of(x, self.l2s[-1], rows)
+        self.regressions = Regressions(self.inputs, y, n_classes, weight)
 
-    def start(self) -> Float[Tensor, "b g classes axes_and_one"]:
-        return self.regressions.start()
-
-    def path(
-        self, w: Tensor, l2s: Sequence[float], stop: Stop
-    ) -> Iterator[tuple[Float[Tensor, "b g classes axes_and_one"], Bool[Tensor, "b g"]]]:
-        """The optimum for every l2, in their order."""
-        own = [2 * l2 if self.two_classes else l2 for l2 in l2s]
-        return self.regressions.path(w, own, stop.tolerance, stop.max_steps)
-
-    def fits(self, w: Tensor, l2s: Sequence[float], stop: Stop) -> dict[float, LogisticFit]:
-        """A fit for every l2; the largest is found first, as it is the easiest."""
-        down = sorted(set(l2s), reverse=True)
-        found, converged = zip(*self.path(w, down, stop), strict=True)
-        together = self._to_fit(torch.stack(found, 1), down, torch.stack(converged, 1))
+    def fits(self, stop: Stop) -> dict[float, LogisticFit]:
+        """A fit for every l2."""
+        found = list(self.regressions.path(self.l2s, stop.tolerance, stop.max_steps))
+        at, converged = zip(*found, strict=True)
+        w, bias = (torch.stack(values, 1) for values in zip(*at, strict=True))
+        together = self._to_fit(w, bias, torch.stack(converged, 1))
         each = [getattr(together, field.name).unbind(dim=1) for field in fields(LogisticFit)]
-        return {l2: LogisticFit(*of_l2) for l2, *of_l2 in zip(down, *each, strict=True)}
+        return {l2: LogisticFit(*of_l2) for l2, *of_l2 in zip(self.l2s, *each, strict=True)}
 
-    def n_right(self, w: Tensor) -> Float[Tensor, "b g"]:
-        """How many of the rows without weight are answered right."""
-        right = self.regressions.predict(w) == self.y
-        return (right & (self.weight == 0)).sum(dim=-1, dtype=torch.float64)
-
-    def from_fit(self, weight: Tensor, bias: Tensor) -> Float[Tensor, "b g classes axes_and_one"]:
-        weight, bias = weight.double().mT, bias.double()
-        if self.two_classes:
-            weight, bias = torch.cat([-weight, weight], 2) / 2, torch.cat([-bias, bias], 2) / 2
-        w = self.start()
-        bias = torch.where(bias.isfinite(), bias, w[..., -1])
-        w[..., -1] = bias + (weight * self.rotated.mean[:, None, None]).sum(dim=-1)
-        w[..., :-1] = self.rotated.from_inputs(weight.flatten(1, 2)).reshape(w[..., :-1].shape)
-        return w.masked_fill_(self.regressions.absent[..., None], 0)
+    def n_right(self, stop: Stop) -> Float[Tensor, "l2s b g"]:
+        """How many of the rows without weight are answered right, for every value of `self.l2s`."""
+        return torch.stack([
+            ((self.regressions.predict(at) == self.y) & (self.weight == 0)).sum(dim=-1, dtype=torch.float64)
+            for at, _ in self.regressions.path(self.l2s, stop.tolerance, stop.max_steps)
+        ])
 
     def _to_fit(
         self,
-        w: Float[Tensor, "b k g classes axes_and_one"],
-        l2s: Sequence[float],
-        converged: Tensor,
+        w: Float[Tensor, "b l2s g k coordinates"],
+        bias: Float[Tensor, "b l2s g k"],
+        converged: Bool[Tensor, "b l2s g"],
     ) -> LogisticFit:
-        """The fits of k values of l2 at once: one pass over the inputs, which float64 makes dear."""
-        n_l2s, n_sets = w.shape[1:3]
-        w = w.flatten(1, 2)
-        # one product per input: a dimension for the label sets would copy the axes for each of them
-        weight = self.rotated.to_inputs(w[..., :-1].flatten(1, 2)).reshape(*w.shape[:3], -1)
-        bias = w[..., -1] - (weight * self.rotated.mean[:, None, None]).sum(dim=-1)
-        absent = self.regressions.absent.repeat(1, n_l2s, 1)
-        # a constant added to every bias changes nothing: those of the classes seen add up to 0
-        n_present = self.regressions.n_present.repeat(1, n_l2s, 1)
-        shift = bias.masked_fill(absent, 0).sum(-1, keepdim=True) / n_present
-        bias = (bias - shift).masked_fill(absent, -torch.inf)
-        if self.two_classes:
-            weight, bias = weight[:, :, 1:] - weight[:, :, :1], bias[..., 1:] - bias[..., :1]
+        """The fits of all values of l2 at once: one pass over the inputs, which float64 makes dear."""
+        # one product per input: a dimension for the label sets would copy the inputs for each of them
+        weight = self.inputs.to_inputs(w.double().flatten(1, 3)).reshape(*w.shape[:4], -1)
+        bias = bias - (weight * self.inputs.mean[:, None, None, None]).sum(dim=-1)
+        absent = self.regressions.absent[:, None]
+        if self.regressions.binary:
+            bias = bias.masked_fill(absent[..., :1], torch.inf)
+            bias = bias.masked_fill(absent[..., 1:], -torch.inf)
+        else:
+            # a constant added to every bias changes nothing: those of the classes seen add up to 0
+            shift = bias.masked_fill(absent, 0).sum(-1, keepdim=True)
+            bias = (bias - shift / self.regressions.n_present[:, None]).masked_fill(absent, -torch.inf)
         weight, bias = weight.to(self.x.dtype), bias.to(self.x.dtype)
-        l2 = weight.new_tensor(l2s, dtype=torch.float64).repeat_interleave(n_sets)
-        objective, gradient_norm = self._evaluate(weight.double(), bias.double(), l2)
-        values = (weight.mT, bias, objective, gradient_norm)
-        by_l2 = [v.reshape(v.shape[0], n_l2s, n_sets, *v.shape[2:]) for v in values]
-        return LogisticFit(by_l2[0], by_l2[1], by_l2[2], by_l2[3], converged)
+        l2 = weight.new_tensor(self.l2s, dtype=torch.float64).repeat_interleave(w.shape[2])
+        objective, gradient_norm = self._evaluate(
+            weight.double().flatten(1, 2), bias.double().flatten(1, 2), l2
+        )
+        shape = w.shape[:3]
+        return LogisticFit(
+            weight.mT, bias, objective.reshape(shape), gradient_norm.reshape(shape), converged
+        )
 
     def _evaluate(
         self,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from taskdepth.errors import ConfigError, DataError
 from taskdepth.probing.layout import Layout
-from taskdepth.probing.newton import ALL_HERE, Rows
+from taskdepth.probing.inputs import ALL_HERE, Rows
 from taskdepth.probing.part import LogisticFit, Part, Stop, part_size
 
 PIECE_ELEMENTS = 2**20
@@ -27,9 +27,8 @@ def fit_logistic(
     *,
     weight: Float[Tensor, "*#problems n"] | None = None,
     n_classes: int | None = None,
-    start: LogisticFit | None = None,
     tolerance: float = 1e-7,
-    max_steps: int = 100,
+    max_steps: int = 1000,
 ) -> LogisticFit:
     """Minimise the sum of log-losses + l2/2 * ||W||^2, the bias free, to the optimum.
 
@@ -42,7 +41,7 @@ def fit_logistic(
 
     Raises:
         ConfigError: `l2` is not positive and finite, or there are fewer than two classes.
-        DataError: the shapes (also those of `start`) do not fit, a value of `x` is not finite, a
+        DataError: the shapes do not fit, a value of `x` is not finite, a
             label is out of range, or weights are negative, not finite or all 0.
 
     >>> x, y = torch.tensor([[0.0], [1.0], [2.0], [3.0]]), torch.tensor([0, 0, 1, 1])
@@ -50,7 +49,7 @@ def fit_logistic(
     >>> fit.predict(torch.tensor([[0.4], [2.6]]))
     tensor([0, 1])
     """
-    return solve(*(x, y, [l2], weight), n_classes, Stop(tolerance, max_steps), start=start)[0]
+    return solve(x, y, [l2], weight, n_classes, Stop(tolerance, max_steps))[0]
 
 
 def fit_path(
@@ -61,7 +60,7 @@ def fit_path(
     weight: Float[Tensor, "*#problems n"] | None = None,
     n_classes: int | None = None,
     tolerance: float = 1e-7,
-    max_steps: int = 100,
+    max_steps: int = 1000,
 ) -> list[LogisticFit]:
     """`fit_logistic` for every value of `l2s`, in their order.
 
@@ -81,11 +80,9 @@ def solve(
     weight: Tensor | None,
     n_classes: int | None,
     stop: Stop,
-    *,
-    start: LogisticFit | None = None,
     rows: Rows = ALL_HERE,
 ) -> list[LogisticFit]:
-    """`fit_path`, from `start` on, with rows that may lie on several ranks."""
+    """`fit_path`, with rows that may lie on several ranks."""
     if x.dtype in (torch.float16, torch.bfloat16):
         x = x.float()
     if n_classes is None:
@@ -95,16 +92,14 @@ def solve(
     layout = Layout.of(x, y) if weight is None else Layout.of(x, y, weight)
     x, y = layout.inputs(x), layout.per_problem(y.long(), 1)
     weight = None if weight is None else layout.per_problem(weight, 1)
-    begin = None if start is None else _parameters(start, layout, x.shape[-1], n_classes)
     # parts are the same on all ranks, whose sums they take part in
     n_rows = rows.sum(torch.tensor(float(x.shape[-2]), dtype=torch.float64, device=x.device))
     size = part_size(x, int(n_rows), y.shape[1] * n_classes)
     parts = []
     for first in range(0, len(x), size):
         at = slice(first, first + size)
-        part = Part(x[at], y[at], None if weight is None else weight[at], n_classes, rows)
-        w = part.start() if begin is None else part.from_fit(begin[0][at], begin[1][at])
-        parts.append(part.fits(w, l2s, stop))
+        of_part = None if weight is None else weight[at]
+        parts.append(Part(x[at], y[at], l2s, of_part, n_classes, rows).fits(stop))
     return [_joined([fits[l2] for fits in parts], layout) for l2 in l2s]
 
 
@@ -145,15 +140,6 @@ def check_left(weight: Tensor | None, rows: Rows) -> None:
     """
     if weight is not None and not bool(rows.sum((weight > 0).double().sum(dim=-1)).all()):
         raise DataError("the weights of a problem are all 0")
-
-
-def _parameters(
-    start: LogisticFit, layout: Layout, d: int, n_classes: int
-) -> tuple[Float[Tensor, "b g d columns"], Float[Tensor, "b g columns"]]:
-    expected = (*layout.problems, d, 1 if n_classes == 2 else n_classes)
-    if start.weight.shape != expected:
-        raise DataError(f"start has weights {list(start.weight.shape)}, not {list(expected)}")
-    return layout.per_problem(start.weight, 2), layout.per_problem(start.bias, 1)
 
 
 def _joined(parts: Sequence[LogisticFit], layout: Layout) -> LogisticFit:

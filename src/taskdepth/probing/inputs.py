@@ -1,0 +1,131 @@
+"""`Inputs`: centred inputs in the coordinates where a fit to them is cheapest, with their spectrum."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+# Principal axes that the preconditioner knows where rows are fewer than dimensions.
+N_AXES = 32
+# Squares of float32 inputs up to this multiple of the l2 leave the optimum within 1e-6.
+MAX_SQUARES = 2e6
+
+
+def _unchanged(values: Tensor) -> Tensor:
+    return values
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """How ranks that hold different rows come to the same sums; the default is to hold them all.
+
+    `sum` adds up the ranks' values, `first` gives every rank those of the first one.
+    """
+
+    sum: Callable[[Tensor], Tensor] = _unchanged
+    first: Callable[[Tensor], Tensor] = _unchanged
+    sharded: bool = False
+
+
+ALL_HERE = Rows()
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """b inputs, minus their `mean`, and the principal `axes` of their coordinates.
+
+    Weights have one coordinate per dimension. With fewer rows than dimensions they have one per row
+    instead: the optimal weights lie in the span of the centred rows, so nothing is lost. `matrix` is
+    then the Gram matrix of the rows, and the gradient's coordinates are such that its weights are
+    those of the inputs' gradient: no product is needed to get them, and the inner product of a
+    gradient and a direction is that of the gradient's coordinates with the direction's logits.
+    """
+
+    matrix: Float[Tensor, "b n coordinates"]
+    mean: Float[Tensor, "b d"]
+    axes: Float[Tensor, "b coordinates n_axes"]
+    variance: Float[Tensor, "b n_axes"]
+    spanning: Float[Tensor, "b n d"] | None
+    rows: Rows
+
+    @classmethod
+    def of(cls, x: Float[Tensor, "b n d"], l2: float, rows: Rows = ALL_HERE) -> Inputs:
+        """Centre `x`, for fits with `l2` or more."""
+        n, d = x.shape[-2:]
+        n_rows = rows.sum(torch.tensor(float(n), dtype=torch.float64, device=x.device))
+        mean = rows.sum(x.sum(dim=1, dtype=torch.float64)) / n_rows
+        if n > d or rows.sharded:
+            centred = (x - mean[:, None]).to(x.dtype)
+            # equal matrices may still come apart into different axes on different ranks
+            squares = rows.first(rows.sum(centred.mT @ centred))
+            variance, axes = (rows.first(t) for t in torch.linalg.eigh(squares))
+            return cls(centred, mean, axes, variance.clamp(min=0), None, rows)
+        spanning = x.to(torch.float64) - mean[:, None]
+        narrow = spanning.to(x.dtype)
+        gram = narrow @ narrow.mT
+        if x.dtype == torch.float64 or float(gram.diagonal(dim1=1, dim2=2).sum(-1).max()) > MAX_SQUARES * l2:
+            gram = spanning @ spanning.mT
+            variance, axes = torch.linalg.eigh(gram)
+        else:
+            variance, axes = leading_axes(gram)
+        return cls(gram, mean, axes, variance.clamp(min=0), spanning, rows)
+
+    def logits(self, w: Float[Tensor, "b g k coordinates"]) -> Float[Tensor, "b g k n"]:
+        """Without the bias."""
+        return (w.flatten(1, 2) @ self.matrix.mT).unflatten(1, w.shape[1:3])
+
+    def gradient(self, residual: Float[Tensor, "b g k n"]) -> Float[Tensor, "b g k coordinates"]:
+        """What the rows' derivatives by the logits are by the weights."""
+        if self.spanning is not None:
+            return residual
+        product = self.rows.sum(residual.flatten(1, 2) @ self.matrix)
+        return product.unflatten(1, residual.shape[1:3])
+
+    def dual(self, w: Tensor, logits: Tensor) -> Float[Tensor, "b g k coordinates"]:
+        """What a gradient, or weights, are multiplied with for their inner product with `w`."""
+        return w if self.spanning is None else logits
+
+    def solve(
+        self,
+        gradient: Float[Tensor, "b g k coordinates"],
+        curvature: Float[Tensor, "b g k 1"],
+        l2: float,
+    ) -> Float[Tensor, "b g k coordinates"]:
+        """(`curvature` X'X + `l2`)⁻¹ `gradient`; variances beyond the known axes pass for the least."""
+        spectrum = curvature * self.variance[:, None, None] + l2
+        if self.axes.shape[1] == self.axes.shape[2]:
+            along = (gradient.flatten(1, 2) @ self.axes).unflatten(1, gradient.shape[1:3])
+            return ((along / spectrum).flatten(1, 2) @ self.axes.mT).unflatten(
+                1, gradient.shape[1:3]
+            )
+        rest = spectrum[..., :1]
+        along = (gradient.flatten(1, 2) @ self.axes).unflatten(1, gradient.shape[1:3])
+        along = along * (1 / spectrum - 1 / rest)
+        return gradient / rest + (along.flatten(1, 2) @ self.axes.mT).unflatten(
+            1, gradient.shape[1:3]
+        )
+
+    def to_inputs(self, w: Float[Tensor, "b c coordinates"]) -> Float[Tensor, "b c d"]:
+        """Weights of the inputs."""
+        return w if self.spanning is None else w @ self.spanning
+
+
+def leading_axes(
+    gram: Float[Tensor, "b n n"],
+) -> tuple[Float[Tensor, "b n_axes"], Float[Tensor, "b n n_axes"]]:
+    """The largest variances, ascending, and their axes, about.
+
+    By two steps of subspace iteration from random directions (Halko et al. 2011, arXiv:0909.4061,
+    algorithm 4.4).
+    """
+    n = gram.shape[-1]
+    generator = torch.Generator().manual_seed(0)
+    random = torch.randn(n, min(n, N_AXES), generator=generator, dtype=gram.dtype)
+    basis = torch.linalg.qr(gram @ random.to(gram.device)).Q
+    basis = torch.linalg.qr(gram @ basis).Q
+    variance, axes = torch.linalg.eigh(basis.mT @ (gram @ basis))
+    return variance, basis @ axes
