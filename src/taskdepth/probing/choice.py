@@ -17,7 +17,7 @@ from taskdepth.probing.scaling import Scaling
 from taskdepth.probing.scores import log_probabilities
 from taskdepth.probing.solver import LogisticFit, fit_path
 
-# accuracies do not move below this gap to the optimum; the solver's default is for exact objectives
+# gap to the optimum that moves accuracies by a row or none; the solver's default is for objectives
 TOLERANCE = 1e-5
 
 

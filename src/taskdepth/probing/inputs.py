@@ -50,29 +50,29 @@ class Inputs:
     axes: Float[Tensor, "b coordinates n_axes"]
     variance: Float[Tensor, "b n_axes"]
     spanning: Float[Tensor, "b n d"] | None
+    n_rows: float
     rows: Rows
 
     @classmethod
     def of(cls, x: Float[Tensor, "b n d"], l2: float, rows: Rows = ALL_HERE) -> Inputs:
         """Centre `x`, for fits with `l2` or more."""
         n, d = x.shape[-2:]
-        n_rows = rows.sum(torch.tensor(float(n), dtype=torch.float64, device=x.device))
-        mean = rows.sum(x.sum(dim=1, dtype=torch.float64)) / n_rows
+        n_rows = rows.sum(torch.tensor(float(n), dtype=x.dtype, device=x.device))
+        # any value near the mean will do: what is left of it is the bias'
+        mean = rows.sum(x.sum(dim=1)) / n_rows
+        centred = x - mean[:, None]
         if n > d or rows.sharded:
-            centred = (x - mean[:, None]).to(x.dtype)
             # equal matrices may still come apart into different axes on different ranks
-            squares = rows.first(rows.sum(centred.mT @ centred))
+            squares = rows.sum(centred.mT @ centred)
             variance, axes = (rows.first(t) for t in torch.linalg.eigh(squares))
-            return cls(centred, mean, axes, variance.clamp(min=0), None, rows)
-        spanning = x.to(torch.float64) - mean[:, None]
-        narrow = spanning.to(x.dtype)
-        gram = narrow @ narrow.mT
-        if x.dtype == torch.float64 or float(gram.diagonal(dim1=1, dim2=2).sum(-1).max()) > MAX_SQUARES * l2:
-            gram = spanning @ spanning.mT
-            variance, axes = torch.linalg.eigh(gram)
-        else:
-            variance, axes = leading_axes(gram)
-        return cls(gram, mean, axes, variance.clamp(min=0), spanning, rows)
+            return cls(centred, mean, axes, variance.clamp(min=0), None, float(n_rows), rows)
+        gram = centred @ centred.mT
+        if bool((gram.diagonal(dim1=1, dim2=2).sum(dim=1) > MAX_SQUARES * l2).any()):
+            centred = x.double() - mean[:, None]
+            gram = centred @ centred.mT
+        known = torch.linalg.eigh if gram.dtype == torch.float64 else leading_axes
+        variance, axes = known(gram)
+        return cls(gram, mean, axes, variance.clamp(min=0), centred, float(n_rows), rows)
 
     def logits(self, w: Float[Tensor, "b g k coordinates"]) -> Float[Tensor, "b g k n"]:
         """Without the bias."""
@@ -93,21 +93,24 @@ class Inputs:
         self,
         gradient: Float[Tensor, "b g k coordinates"],
         curvature: Float[Tensor, "b g k 1"],
-        l2: float,
+        l2: Float[Tensor, " g"],
     ) -> Float[Tensor, "b g k coordinates"]:
-        """(`curvature` X'X + `l2`)⁻¹ `gradient`; variances beyond the known axes pass for the least."""
-        spectrum = curvature * self.variance[:, None, None] + l2
-        if self.axes.shape[1] == self.axes.shape[2]:
-            along = (gradient.flatten(1, 2) @ self.axes).unflatten(1, gradient.shape[1:3])
-            return ((along / spectrum).flatten(1, 2) @ self.axes.mT).unflatten(
-                1, gradient.shape[1:3]
-            )
-        rest = spectrum[..., :1]
+        """(c X'X + l2)⁻¹ times `gradient`, where `curvature` is n c and the least axis known stands
+        for those that are not.
+        """
+        l2 = l2[:, None, None]
+        spectrum = curvature / self.n_rows * self.variance[:, None, None] + l2
+        known = self.axes.shape[1] == self.axes.shape[2]
+        beyond = torch.zeros_like(l2) if known else 1 / spectrum[..., :1]
         along = (gradient.flatten(1, 2) @ self.axes).unflatten(1, gradient.shape[1:3])
-        along = along * (1 / spectrum - 1 / rest)
-        return gradient / rest + (along.flatten(1, 2) @ self.axes.mT).unflatten(
-            1, gradient.shape[1:3]
-        )
+        along *= 1 / spectrum - beyond
+        solved = (along.flatten(1, 2) @ self.axes.mT).unflatten(1, gradient.shape[1:3])
+        return solved if known else solved.addcmul_(beyond, gradient)
+
+    def logits_of_inputs(self, weight: Float[Tensor, "b g k d"]) -> Float[Tensor, "b g k n"]:
+        """As `logits`, for weights of the inputs."""
+        centred = self.matrix if self.spanning is None else self.spanning
+        return (weight.flatten(1, 2) @ centred.mT).unflatten(1, weight.shape[1:3])
 
     def to_inputs(self, w: Float[Tensor, "b c coordinates"]) -> Float[Tensor, "b c d"]:
         """Weights of the inputs."""

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from taskdepth.errors import ConfigError, DataError, TaskdepthError
 from taskdepth.probing.inputs import Rows
-from taskdepth.probing.part import LogisticFit, Stop
+from taskdepth.probing.descent import Stop
+from taskdepth.probing.part import LogisticFit
 from taskdepth.probing.solver import check, solve
 
 Result = TypeVar("Result")

@@ -13,9 +13,8 @@ from torch import Tensor
 from taskdepth.errors import ConfigError, DataError
 from taskdepth.probing.layout import Layout
 from taskdepth.probing.inputs import ALL_HERE, Rows
-from taskdepth.probing.part import LogisticFit, Part, Stop, part_size
-
-PIECE_ELEMENTS = 2**20
+from taskdepth.probing.descent import Stop
+from taskdepth.probing.part import LogisticFit, Part, part_size
 
 __all__ = ["LogisticFit", "fit_logistic", "fit_path"]
 
@@ -117,7 +116,7 @@ def check(
         raise ConfigError(f"a classifier needs two classes or more, not {n_classes}")
     if int(y.min()) < 0 or int(y.max()) >= n_classes:
         raise DataError(f"a label lies outside 0 to {n_classes - 1}")
-    if not _all_finite(x):
+    if not all(bool(end.isfinite()) for end in torch.aminmax(x)):
         raise DataError("x holds values that are not finite")
     if weight is None:
         return
@@ -125,13 +124,6 @@ def check(
         raise DataError(f"weight {list(weight.shape)} and y {list(y.shape)} differ in their rows")
     if not bool((weight.isfinite() & (weight >= 0)).all()):
         raise DataError("weights must be finite and not negative")
-
-
-def _all_finite(x: Tensor) -> bool:
-    """In pieces: `isfinite` makes a copy of what it is given."""
-    rows = x.reshape(-1, x.shape[-1])
-    pieces = torch.split(rows, max(1, PIECE_ELEMENTS // x.shape[-1]))
-    return all(bool(piece.isfinite().all()) for piece in pieces)
 
 
 def check_left(weight: Tensor | None, rows: Rows) -> None:

@@ -77,17 +77,19 @@ def test_weights_are_sklearns(n: int, d: int, n_classes: int, l2: float) -> None
 
 
 @pytest.mark.parametrize("n_classes", [2, 4])
-def test_gradient_vanishes_and_is_autograds(n_classes: int) -> None:
-    x, y = sample(60, 8, n_classes=n_classes)
-    fit = fit_logistic(x, y, 0.5, tolerance=1e-14)
-    assert fit.gradient_norm.item() < 1e-5
-    rough = fit_logistic(x, y, 0.5, max_steps=1)
-    assert not bool(rough.converged)
-    weight, bias = rough.weight.requires_grad_(), rough.bias.requires_grad_()
-    at = LogisticFit(weight, bias, rough.objective, rough.gradient_norm, rough.converged)
+@pytest.mark.parametrize("n", [20, 60])
+def test_gradient_vanishes(n: int, n_classes: int) -> None:
+    x, y = sample(n, 30, n_classes=n_classes)
+    fit = fit_logistic(x, y, 0.5, n_classes=n_classes, tolerance=1e-14)
+    weight, bias = fit.weight.requires_grad_(), fit.bias.requires_grad_()
+    at = LogisticFit(weight, bias, fit.objective, fit.converged)
     gradients = torch.autograd.grad(objective(x, y, at, 0.5), [weight, bias])
-    norm = torch.cat([gradient.flatten() for gradient in gradients]).norm()
-    assert rough.gradient_norm.item() == pytest.approx(norm.item(), rel=1e-9)
+    assert torch.cat([gradient.flatten() for gradient in gradients]).norm() < 1e-5
+
+
+def test_given_up_is_not_converged() -> None:
+    x, y = sample(60, 8)
+    assert not bool(fit_logistic(x, y, 0.5, max_steps=1).converged)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +188,6 @@ def test_a_single_class_is_always_answered(n_classes: int, only: int) -> None:
     x, _ = sample(20, 4)
     fit = fit_logistic(x, torch.full((20,), only), 1.0, n_classes=n_classes)
     assert fit.objective == 0
-    assert fit.gradient_norm == 0
     assert bool(fit.converged)
     assert fit.predict(10 * x).unique().tolist() == [only]
 
