@@ -9,9 +9,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from taskdepth.errors import DataError
-from taskdepth.probing.layout import Layout
-from taskdepth.probing.inputs import ALL_HERE
 from taskdepth.probing.descent import Stop
+from taskdepth.probing.inputs import ALL_HERE
+from taskdepth.probing.layout import Layout
 from taskdepth.probing.part import Part, part_size
 from taskdepth.probing.solver import check, check_left
 

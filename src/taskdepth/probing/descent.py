@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from taskdepth.probing.regressions import Answers, Parameters, Regressions, dot
+from taskdepth.probing.regressions import Answers, MeanCurvature, Parameters, Regressions, dot
 
 MAX_SEARCHES = 30
 # A step is long enough where the slope has come down to this share.
@@ -62,6 +62,9 @@ class _State(NamedTuple):
     size: Float[Tensor, "b g"]  # of that gradient, as the preconditioner measures it
     # `fallen` and `size` some steps ago, and some more steps ago
     marks: Float[Tensor, "b g 4"]
+    # `MeanCurvature` of that time
+    each: Float[Tensor, "b g k 1"]
+    classes: Float[Tensor, "b g k k"]
 
 
 def optima(regressions: Regressions, l2s: Sequence[float], stop: Stop) -> Iterator[Solved]:
@@ -129,13 +132,14 @@ def _begin(
     penalty = l2 / 2 * dot(at.w, inputs.dual(at.w, without_bias))
     logits = regressions.logits(without_bias, at.bias)
     no_w, no_bias, nothing = (torch.zeros_like(v) for v in (at.w, at.bias, penalty))
+    answers = regressions.answers(logits)
     state = _State(
         *(at.w, at.bias, logits, penalty, nothing),
         *(no_w, no_bias, torch.zeros_like(without_bias), nothing),
         *(no_w, no_bias, nothing + torch.inf),
-        marks=nothing[..., None].expand(-1, -1, 4),
+        *(nothing[..., None].expand(-1, -1, 4), *regressions.mean_curvature(answers)),
     )
-    return state, regressions.answers(logits)
+    return state, answers
 
 
 def _step(
@@ -152,7 +156,10 @@ def _step(
         inputs.gradient(answers.residual) + l2[:, None, None] * at.w,
         regressions.sum_ranks(answers.residual.sum(dim=3)),
     )
-    down, bias_down = regressions.precondition(gradient, answers, l2)
+    curvature = (
+        regressions.mean_curvature(answers) if marked else MeanCurvature(at.each, at.classes)
+    )
+    down, bias_down = regressions.precondition(gradient, curvature, l2)
     image = inputs.logits(down)
     dual = inputs.dual(down, image)
     size = dot(gradient.w, dual) + (gradient.bias * bias_down).sum(dim=2)
@@ -183,7 +190,7 @@ def _step(
         at.penalty + length * (of_penalty + length / 2 * bend),
         at.fallen - length * (slope + slope_left) / 2,
         *(direction, of_bias, change, slope_left),
-        *(*gradient, size, marks),
+        *(*gradient, size, marks, *curvature),
     )
     return state, answers, converged
 

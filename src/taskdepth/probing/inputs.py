@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-# Principal axes that the preconditioner knows where rows are fewer than dimensions.
-N_AXES = 32
+# The preconditioner knows one in so many principal axes.
+AXES_SHARE = 4
 # Squares of float32 inputs up to this multiple of the l2 leave the optimum within 1e-6.
 MAX_SQUARES = 2e6
 
@@ -62,17 +62,16 @@ class Inputs:
         mean = rows.sum(x.sum(dim=1)) / n_rows
         centred = x - mean[:, None]
         if n > d or rows.sharded:
+            squares = rows.sum(_squares(centred.mT))
             # equal matrices may still come apart into different axes on different ranks
-            squares = rows.sum(centred.mT @ centred)
-            variance, axes = (rows.first(t) for t in torch.linalg.eigh(squares))
-            return cls(centred, mean, axes, variance.clamp(min=0), None, float(n_rows), rows)
-        gram = centred @ centred.mT
-        if bool((gram.diagonal(dim1=1, dim2=2).sum(dim=1) > MAX_SQUARES * l2).any()):
+            variance, axes = (rows.first(t) for t in _spectrum(squares, l2))
+            return cls(centred, mean, axes, variance, None, float(n_rows), rows)
+        gram = _squares(centred)
+        if not _in_float32(gram, l2):
             centred = x.double() - mean[:, None]
-            gram = centred @ centred.mT
-        known = torch.linalg.eigh if gram.dtype == torch.float64 else leading_axes
-        variance, axes = known(gram)
-        return cls(gram, mean, axes, variance.clamp(min=0), centred, float(n_rows), rows)
+            gram = _squares(centred)
+        variance, axes = _spectrum(gram, l2)
+        return cls(gram, mean, axes, variance, centred, float(n_rows), rows)
 
     def logits(self, w: Float[Tensor, "b g k coordinates"]) -> Float[Tensor, "b g k n"]:
         """Without the bias."""
@@ -117,18 +116,39 @@ class Inputs:
         return w if self.spanning is None else w @ self.spanning
 
 
-def leading_axes(
-    gram: Float[Tensor, "b n n"],
-) -> tuple[Float[Tensor, "b n_axes"], Float[Tensor, "b n n_axes"]]:
-    """The largest variances, ascending, and their axes, about.
+def _squares(x: Float[Tensor, "b m n"]) -> Float[Tensor, "b m m"]:
+    """x x', three quarters of it computed."""
+    half = x.shape[1] // 2
+    top, bottom = x[:, :half], x[:, half:]
+    across = bottom @ top.mT
+    return torch.cat(
+        [
+            torch.cat([top @ top.mT, across.mT], dim=2),
+            torch.cat([across, bottom @ bottom.mT], dim=2),
+        ],
+        dim=1,
+    )
+
+
+def _in_float32(squares: Float[Tensor, "b m m"], l2: float) -> bool:
+    return bool((squares.diagonal(dim1=1, dim2=2).sum(dim=1) <= MAX_SQUARES * l2).all())
+
+
+def _spectrum(
+    squares: Float[Tensor, "b m m"], l2: float
+) -> tuple[Float[Tensor, "b n_axes"], Float[Tensor, "b m n_axes"]]:
+    """The largest variances, ascending, and their axes, about; all where they differ too much.
 
     By two steps of subspace iteration from random directions (Halko et al. 2011, arXiv:0909.4061,
     algorithm 4.4).
     """
-    n = gram.shape[-1]
+    m = squares.shape[-1]
+    if squares.dtype == torch.float64 or not _in_float32(squares, l2):
+        variance, axes = torch.linalg.eigh(squares)
+        return variance.clamp(min=0), axes
     generator = torch.Generator().manual_seed(0)
-    random = torch.randn(n, min(n, N_AXES), generator=generator, dtype=gram.dtype)
-    basis = torch.linalg.qr(gram @ random.to(gram.device)).Q
-    basis = torch.linalg.qr(gram @ basis).Q
-    variance, axes = torch.linalg.eigh(basis.mT @ (gram @ basis))
-    return variance, basis @ axes
+    random = torch.randn(m, -(-m // AXES_SHARE), generator=generator, dtype=squares.dtype)
+    basis = torch.linalg.qr(squares @ random.to(squares.device)).Q
+    basis = torch.linalg.qr(squares @ basis).Q
+    variance, axes = torch.linalg.eigh(basis.mT @ (squares @ basis))
+    return variance.clamp(min=0), basis @ axes

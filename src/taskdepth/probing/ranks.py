@@ -12,8 +12,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from taskdepth.errors import ConfigError, DataError, TaskdepthError
-from taskdepth.probing.inputs import Rows
 from taskdepth.probing.descent import Stop
+from taskdepth.probing.inputs import Rows
 from taskdepth.probing.part import LogisticFit
 from taskdepth.probing.solver import check, solve
 

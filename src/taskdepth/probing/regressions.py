@@ -33,6 +33,13 @@ class Answers(NamedTuple):
     residual: Float[Tensor, "b g k n"]
 
 
+class MeanCurvature(NamedTuple):
+    """`each` is that along one of the orthonormal combinations of classes, the columns of `classes`."""
+
+    each: Float[Tensor, "b g k 1"]
+    classes: Float[Tensor, "b g k k"]
+
+
 class Regressions:
     """b inputs, each with g label sets: b * g problems.
 
@@ -132,16 +139,12 @@ class Regressions:
         change -= (change * p).sum(dim=2, keepdim=True)
         return self.sum_ranks(dot(self._weighted(p), change.square_()))
 
-    def precondition(
-        self, gradient: Parameters, answers: Answers, l2: Float[Tensor, " g"]
-    ) -> Parameters:
-        """The gradient times the inverse of the Hessian, had all rows the same, mean curvature."""
+    def mean_curvature(self, answers: Answers) -> MeanCurvature:
+        """That of the log-loss, summed over the rows."""
         p = answers.p
         if self.two_classes:
-            curvature = self.sum_ranks(self._weighted(p - p.square()).sum(dim=3))
-            bias = gradient.bias / curvature.clamp(min=torch.finfo(torch.float32).tiny)
-            bias.masked_fill_(self.absent.any(dim=2, keepdim=True), 0)
-            return Parameters(self.inputs.solve(gradient.w, curvature[..., None], l2), bias)
+            each = self.sum_ranks(self._weighted(p - p.square()).sum(dim=3, keepdim=True))
+            return MeanCurvature(each.clamp(min=torch.finfo(torch.float32).tiny), each)
         # the sum of diag(p) - pp': what leaves one class goes to others, so that rows add up to 0
         curvature = -self.sum_ranks(self._weighted(p) @ p.mT).double()
         curvature.diagonal(dim1=2, dim2=3).zero_()
@@ -153,10 +156,19 @@ class Regressions:
         curvature += total * (present[..., None] * present[..., None, :])
         curvature += total * torch.diag_embed(1 - present)
         each, classes = torch.linalg.eigh(curvature)
-        each, classes = each.to(p.dtype)[..., None], classes.to(p.dtype)
-        w = classes @ self.inputs.solve(classes.mT @ gradient.w, each, l2)
-        w.masked_fill_(self.absent[..., None], 0)
-        return Parameters(w, (classes @ (classes.mT @ gradient.bias[..., None] / each))[..., 0])
+        return MeanCurvature(each[..., None].to(p.dtype), classes.to(p.dtype))
+
+    def precondition(
+        self, gradient: Parameters, curvature: MeanCurvature, l2: Float[Tensor, " g"]
+    ) -> Parameters:
+        """The gradient times the inverse of the Hessian, had all rows the same `curvature`."""
+        (w, bias), (each, classes), absent = gradient, curvature, self.absent
+        if self.two_classes:
+            bias = (bias / each[..., 0]).masked_fill_(absent.any(dim=2, keepdim=True), 0)
+            return Parameters(self.inputs.solve(w, each, l2), bias)
+        w = classes @ self.inputs.solve(classes.mT @ w, each, l2)
+        bias = (classes @ (classes.mT @ bias[..., None] / each))[..., 0]
+        return Parameters(w.masked_fill_(absent[..., None], 0), bias.masked_fill_(absent, 0))
 
     def _weighted(self, values: Tensor) -> Float[Tensor, "b g k n"]:
         return values if self.weight is None else values * self.weight

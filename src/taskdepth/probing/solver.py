@@ -11,9 +11,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from taskdepth.errors import ConfigError, DataError
-from taskdepth.probing.layout import Layout
-from taskdepth.probing.inputs import ALL_HERE, Rows
 from taskdepth.probing.descent import Stop
+from taskdepth.probing.inputs import ALL_HERE, Rows
+from taskdepth.probing.layout import Layout
 from taskdepth.probing.part import LogisticFit, Part, part_size
 
 __all__ = ["LogisticFit", "fit_logistic", "fit_path"]
