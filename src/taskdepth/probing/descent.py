@@ -81,7 +81,9 @@ def optima(regressions: Regressions, l2s: Sequence[float], stop: Stop) -> Iterat
         every_l2 = at.w.new_tensor(l2s).repeat_interleave(n_sets)
         every = regressions.of_sets(sets)
         solved = minimise(every, every.start(), every_l2, stop)
-        yield from map(Solved._make, zip(*(v.split(n_sets, dim=1) for v in solved), strict=True))
+        yield from map(
+            Solved._make, zip(*(torch.split(v, n_sets, dim=1) for v in solved), strict=True)
+        )
         return
     known: list[tuple[float, Parameters]] = []
     for l2 in l2s:

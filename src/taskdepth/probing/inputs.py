@@ -75,14 +75,13 @@ class Inputs:
 
     def logits(self, w: Float[Tensor, "b g k coordinates"]) -> Float[Tensor, "b g k n"]:
         """Without the bias."""
-        return (w.flatten(1, 2) @ self.matrix.mT).unflatten(1, w.shape[1:3])
+        return _product(w, self.matrix.mT)
 
     def gradient(self, residual: Float[Tensor, "b g k n"]) -> Float[Tensor, "b g k coordinates"]:
         """What the rows' derivatives by the logits are by the weights."""
         if self.spanning is not None:
             return residual
-        product = self.rows.sum(residual.flatten(1, 2) @ self.matrix)
-        return product.unflatten(1, residual.shape[1:3])
+        return self.rows.sum(_product(residual, self.matrix))
 
     def dual(self, w: Tensor, logits: Tensor) -> Float[Tensor, "b g k coordinates"]:
         """What a gradient, or weights, are multiplied with for their inner product with `w`."""
@@ -101,19 +100,24 @@ class Inputs:
         spectrum = curvature / self.n_rows * self.variance[:, None, None] + l2
         known = self.axes.shape[1] == self.axes.shape[2]
         beyond = torch.zeros_like(l2) if known else 1 / spectrum[..., :1]
-        along = (gradient.flatten(1, 2) @ self.axes).unflatten(1, gradient.shape[1:3])
-        along *= 1 / spectrum - beyond
-        solved = (along.flatten(1, 2) @ self.axes.mT).unflatten(1, gradient.shape[1:3])
+        along = _product(gradient, self.axes) * (1 / spectrum - beyond)
+        solved = _product(along, self.axes.mT)
         return solved if known else solved.addcmul_(beyond, gradient)
 
-    def logits_of_inputs(self, weight: Float[Tensor, "b g k d"]) -> Float[Tensor, "b g k n"]:
-        """As `logits`, for weights of the inputs."""
-        centred = self.matrix if self.spanning is None else self.spanning
-        return (weight.flatten(1, 2) @ centred.mT).unflatten(1, weight.shape[1:3])
-
-    def to_inputs(self, w: Float[Tensor, "b c coordinates"]) -> Float[Tensor, "b c d"]:
+    def to_inputs(self, w: Float[Tensor, "b g k coordinates"]) -> Float[Tensor, "b g k d"]:
         """Weights of the inputs."""
-        return w if self.spanning is None else w @ self.spanning
+        return w if self.spanning is None else _product(w, self.spanning)
+
+    def logits_of_inputs(self, weight: Float[Tensor, "b g k d"]) -> Float[Tensor, "b g k n"]:
+        """As `logits`, of weights of the inputs."""
+        return _product(weight, (self.matrix if self.spanning is None else self.spanning).mT)
+
+
+def _product(
+    values: Float[Tensor, "b g k x"], matrix: Float[Tensor, "b x y"]
+) -> Float[Tensor, "b g k y"]:
+    """One product per input: a dimension for the label sets would copy the matrix for each of them."""
+    return (values.flatten(1, 2) @ matrix).reshape(*values.shape[:3], -1)
 
 
 def _squares(x: Float[Tensor, "b m n"]) -> Float[Tensor, "b m m"]:

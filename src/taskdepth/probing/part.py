@@ -77,8 +77,7 @@ class Part:
 
     def _to_fit(self, at: Solved, l2: float) -> LogisticFit:
         inputs, regressions = self.inputs, self.regressions
-        # one product per input: a dimension for the label sets would copy the inputs for each of them
-        weight = inputs.to_inputs(at.w.flatten(1, 2)).unflatten(1, at.w.shape[1:3])
+        weight = inputs.to_inputs(at.w)
         logits = regressions.logits(inputs.logits_of_inputs(weight), at.bias)
         squares = weight.double().square().sum(dim=(2, 3))
         objective = regressions.exact_loss(logits) + l2 / 2 * squares
