@@ -127,9 +127,7 @@ def _chosen(
             [(fit.predict(judged) == y[:, None, held_out]).sum(dim=-1) for fit in fits]
         )
     else:
-        accuracy = cross_validate(
-            x, y[:, None, rows], l2s, fold, n_classes=n_classes, tolerance=TOLERANCE
-        )
+        accuracy = cross_validate(x, y[:, None, rows], l2s, fold, n_classes=n_classes)
         # counts: equal ones must be equal, whatever a mean was rounded to
         right = (accuracy * len(rows)).round().long()
     best = len(l2s) - 1 - right.flip(0).argmax(dim=0)

@@ -24,13 +24,13 @@ def cross_validate(
     fold: Int[Tensor, " n"],
     *,
     n_classes: int | None = None,
-    tolerance: float = 1e-4,
+    tolerance: float = 3e-4,
     max_steps: int = 1000,
 ) -> Float[Tensor, "*l2s_and_problems"]:
     """Accuracy of every l2 (first dimension) on all rows, each answered without its fold.
 
-    All folds share the work on `x`, and each l2 starts from the others, as in `fit_path`. The default
-    `tolerance` is enough to choose by. A class that only one fold holds is never answered there.
+    All folds share the work on `x`, as in `fit_path`. The default `tolerance` is enough to choose by.
+    A class that only one fold holds is never answered there.
 
     Raises:
         ConfigError, DataError: as `fit_logistic`, or `fold` does not leave rows for every fit.
