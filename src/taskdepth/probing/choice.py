@@ -18,7 +18,7 @@ from taskdepth.probing.scores import log_probabilities
 from taskdepth.probing.solver import LogisticFit, fit_path
 
 # gap to the optimum that moves accuracies by a row or none; the solver's default is for objectives
-TOLERANCE = 1e-5
+TOLERANCE = 3e-5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,7 +84,7 @@ def choose(
         rows = (problem.is_train | problem.is_validation).nonzero()[:, 0]
         fold = assign_folds(problem.y[rows], folds, seed)
     # some depths after the others, so that the scaled copies are small beside the states
-    size = part_size(problem.x, len(rows), len(y) * len(problem.class_names))
+    size = part_size(problem.x, len(rows), len(y) * len(problem.class_names) * len(l2s))
     found = [
         _chosen(replace(problem, x=x), y, l2s, rows, fold) for x in torch.split(problem.x, size)
     ]

@@ -48,7 +48,7 @@ def cross_validate(
     x, y = layout.inputs(x), layout.per_problem(y.long(), 1)
     weight = layout.per_problem(weight, 1)
     stop = Stop(tolerance, max_steps)
-    size = part_size(x, x.shape[-2], y.shape[1] * n_classes)
+    size = part_size(x, x.shape[-2], y.shape[1] * n_classes * len(l2s))
     parts = []
     for first in range(0, len(x), size):
         at = slice(first, first + size)

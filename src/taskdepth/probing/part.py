@@ -14,7 +14,7 @@ from taskdepth.probing.inputs import Inputs, Rows
 from taskdepth.probing.regressions import Parameters, Regressions
 
 # What one pass works on: about the processor's cache; on a GPU, enough to keep it busy.
-PART_BYTES = {"cpu": 2**24, "cuda": 2**32}
+PART_BYTES = {"cpu": 2**23, "cuda": 2**32}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

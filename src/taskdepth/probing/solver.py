@@ -94,7 +94,7 @@ def solve(
     weight = None if weight is None else layout.per_problem(weight, 1)
     # parts are the same on all ranks, whose sums they take part in
     n_rows = rows.sum(torch.tensor(float(x.shape[-2]), dtype=torch.float64, device=x.device))
-    size = part_size(x, int(n_rows), y.shape[1] * n_classes)
+    size = part_size(x, int(n_rows), y.shape[1] * n_classes * len(l2s))
     parts = []
     for first in range(0, len(x), size):
         at = slice(first, first + size)

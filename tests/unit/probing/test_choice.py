@@ -48,8 +48,7 @@ def test_k_folds_choose_as_sklearn_would_and_fit_all_rows() -> None:
 
         right = {l2: sum(n_right(l2, fold == i) for i in range(k)) for l2 in l2s}
         chosen = float(found.l2[0, depth])
-        # one of the rows held out may lie on the border between two classes
-        assert right[chosen] >= max(right.values()) - 1
+        assert right[chosen] >= max(right.values()) - 0.01 * len(y)
         expected = model(chosen).fit(x, y).predict(scaler.transform(given.x[depth].numpy()))
         assert found.predict(given.x)[0, depth].tolist() == expected.tolist()
 
