@@ -110,8 +110,10 @@ def minimise(
     found, reached = Parameters(*(v.clone() for v in at)), torch.zeros_like(state.size).bool()
     moving, left = regressions, torch.arange(len(l2), device=l2.device)
     l2_left = l2
+    next_mark = 0
     for step in range(stop.max_steps + 1):
-        marked = step % WINDOW == 0
+        marked = step == next_mark
+        next_mark += max(WINDOW, step // 4) if marked else 0
         state, answers, converged = _step(moving, state, answers, l2_left, stop.tolerance, marked)
         unfinished = ~converged.all(dim=0) & (step < stop.max_steps)
         if bool(unfinished.all()):
@@ -208,7 +210,7 @@ def _gap(at: _State, size: Tensor, marked: bool) -> tuple[Float[Tensor, "b g"], 
         now = torch.stack([at.fallen, size], dim=2)
         marks = torch.cat([marks[..., 2:], now], dim=2)
     fallen, came_down = at.fallen - marks[..., 0], (marks[..., 1] - size).clamp(min=1e-30)
-    return CAUTION * size * (fallen / came_down).clamp_(0.5, 5.0), marks
+    return CAUTION * size.abs() * (fallen / came_down).clamp_(0.5, 5.0), marks
 
 
 def _search(
@@ -226,7 +228,7 @@ def _search(
     of their sums. The objective is convex, so the slope rises along the way.
     """
     curvature = regressions.curvature(answers, change) + bend
-    length = (-slope / curvature).masked_fill_(slope == 0, 0)
+    length = (-slope / curvature).masked_fill_(slope >= 0, 0)
     for _ in range(MAX_SEARCHES):
         moved = torch.addcmul(logits, change, length[..., None, None])
         answers = regressions.answers(moved)

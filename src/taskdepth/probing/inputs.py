@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-# The preconditioner knows one in so many principal axes.
+# Of many principal axes the preconditioner knows one in so many.
 AXES_SHARE = 4
+MANY = 64
 # Squares of float32 inputs up to this multiple of the l2 leave the optimum within 1e-6.
 MAX_SQUARES = 2e6
 
@@ -80,7 +81,8 @@ class Inputs:
     def gradient(self, residual: Float[Tensor, "b g k n"]) -> Float[Tensor, "b g k coordinates"]:
         """What the rows' derivatives by the logits are by the weights."""
         if self.spanning is not None:
-            return residual
+            # what all rows have in common is nothing: the rows are centred
+            return residual - residual.mean(dim=3, keepdim=True)
         return self.rows.sum(_product(residual, self.matrix))
 
     def dual(self, w: Tensor, logits: Tensor) -> Float[Tensor, "b g k coordinates"]:
@@ -141,13 +143,14 @@ def _in_float32(squares: Float[Tensor, "b m m"], l2: float) -> bool:
 def _spectrum(
     squares: Float[Tensor, "b m m"], l2: float
 ) -> tuple[Float[Tensor, "b n_axes"], Float[Tensor, "b m n_axes"]]:
-    """The largest variances, ascending, and their axes, about; all where they differ too much.
+    """The variances, ascending, and their axes; of many only the largest, about, unless they differ
+    too much.
 
     By two steps of subspace iteration from random directions (Halko et al. 2011, arXiv:0909.4061,
     algorithm 4.4).
     """
     m = squares.shape[-1]
-    if squares.dtype == torch.float64 or not _in_float32(squares, l2):
+    if m <= MANY or squares.dtype == torch.float64 or not _in_float32(squares, l2):
         variance, axes = torch.linalg.eigh(squares)
         return variance.clamp(min=0), axes
     generator = torch.Generator().manual_seed(0)
