@@ -72,6 +72,9 @@ class Inputs:
             centred = x.double() - mean[:, None]
             gram = _squares(centred)
         variance, axes = _spectrum(gram, l2)
+        # along these axes nothing depends on the weights, which would only grow
+        noise = variance <= torch.finfo(gram.dtype).eps * variance[:, -1:]
+        axes = axes.masked_fill(noise[:, None], 0)
         return cls(gram, mean, axes, variance, centred, float(n_rows), rows)
 
     def logits(self, w: Float[Tensor, "b g k coordinates"]) -> Float[Tensor, "b g k n"]:
