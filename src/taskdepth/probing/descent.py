@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -20,6 +21,8 @@ from torch import Tensor
 
 from taskdepth.probing.regressions import Answers, MeanCurvature, Parameters, Regressions, dot
 
+# An optimum says little about that of an l2 so many times as large.
+FAR = 5.0
 MAX_SEARCHES = 30
 # A step is long enough where the slope has come down to this share.
 SLOPE_LEFT = 0.25
@@ -70,13 +73,14 @@ class _State(NamedTuple):
 def optima(regressions: Regressions, l2s: Sequence[float], stop: Stop) -> Iterator[Solved]:
     """The optima for every l2, in their order.
 
-    Where products with the inputs are cheap, all are sought at once: that takes as many steps as the
-    hardest of them alone. Where they are dear, one after the other: optima move smoothly with log l2,
-    so each search starts where the line through the two optima before it leads.
+    Optima move smoothly with log l2, so each search starts where the line through the two optima
+    before it leads. Only where products with the inputs are cheap and the values of l2 far from each
+    other, all are sought at once: that takes as many steps as the hardest of them alone.
     """
     n_sets = regressions.absent.shape[1]
     at = regressions.start()
-    if regressions.inputs.spanning is not None:
+    far = all(abs(math.log(a / b)) > math.log(FAR) for a, b in pairwise(l2s))
+    if far and regressions.inputs.spanning is not None:
         sets = torch.arange(n_sets, device=at.w.device).repeat(len(l2s))
         every_l2 = at.w.new_tensor(l2s).repeat_interleave(n_sets)
         every = regressions.of_sets(sets)
@@ -88,9 +92,9 @@ def optima(regressions: Regressions, l2s: Sequence[float], stop: Stop) -> Iterat
     known: list[tuple[float, Parameters]] = []
     for l2 in l2s:
         if len(known) > 1:
-            (far, at_far), (near, at_near) = known
+            (other, at_far), (near, at_near) = known
             # never further than the two are apart: that would blow up their errors
-            share = min(1.0, abs(math.log(l2 / near)) / max(abs(math.log(near / far)), 1e-9))
+            share = min(1.0, abs(math.log(l2 / near)) / max(abs(math.log(near / other)), 1e-9))
             at = Parameters(*(b + share * (b - a) for a, b in zip(at_far, at_near, strict=True)))
         solved = minimise(regressions, at, at.w.new_full((n_sets,), l2), stop)
         yield solved

@@ -63,8 +63,8 @@ def fit_path(
 ) -> list[LogisticFit]:
     """`fit_logistic` for every value of `l2s`, in their order.
 
-    The work on `x` is done once. Where `x` has more rows than columns, each fit starts from those of
-    larger l2; otherwise all are sought at once.
+    The work on `x` is done once. Each fit starts from those of larger l2, or, where that would not
+    help, all are sought at once.
 
     Raises:
         ConfigError, DataError: as `fit_logistic`.
