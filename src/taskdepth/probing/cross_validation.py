@@ -24,7 +24,7 @@ def cross_validate(
     fold: Int[Tensor, " n"],
     *,
     n_classes: int | None = None,
-    tolerance: float = 3e-4,
+    tolerance: float = 1e-4,
     max_steps: int = 1000,
 ) -> Float[Tensor, "*l2s_and_problems"]:
     """Accuracy of every l2 (first dimension) on all rows, each answered without its fold.
