@@ -41,9 +41,8 @@ class Inputs:
 
     Weights have one coordinate per dimension. With fewer rows than dimensions they have one per row
     instead: the optimal weights lie in the span of the centred rows, so nothing is lost. `matrix` is
-    then the Gram matrix of the rows, and the gradient's coordinates are such that its weights are
-    those of the inputs' gradient: no product is needed to get them, and the inner product of a
-    gradient and a direction is that of the gradient's coordinates with the direction's logits.
+    then the Gram matrix of the rows. A gradient has such coordinates too, and they are the residuals
+    themselves; its inner product with a direction is theirs with the direction's logits.
     """
 
     matrix: Float[Tensor, "b n coordinates"]
