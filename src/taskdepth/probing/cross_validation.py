@@ -9,9 +9,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from taskdepth.errors import DataError
+from taskdepth.probing.descent import Stop
+from taskdepth.probing.inputs import ALL_HERE
 from taskdepth.probing.layout import Layout
-from taskdepth.probing.newton import ALL_HERE
-from taskdepth.probing.part import Part, Stop, part_size
+from taskdepth.probing.part import Part, part_size
 from taskdepth.probing.solver import check, check_left
 
 
@@ -24,12 +25,12 @@ def cross_validate(
     *,
     n_classes: int | None = None,
     tolerance: float = 1e-4,
-    max_steps: int = 100,
+    max_steps: int = 1000,
 ) -> Float[Tensor, "*l2s_and_problems"]:
     """Accuracy of every l2 (first dimension) on all rows, each answered without its fold.
 
-    All folds share the work on `x`, and each l2 starts from the others, as in `fit_path`. The default
-    `tolerance` is enough to choose by. A class that only one fold holds is never answered there.
+    All folds share the work on `x`, as in `fit_path`. The default `tolerance` is enough to choose by.
+    A class that only one fold holds is never answered there.
 
     Raises:
         ConfigError, DataError: as `fit_logistic`, or `fold` does not leave rows for every fit.
@@ -46,12 +47,12 @@ def cross_validate(
     layout = Layout.of(x, y, weight)
     x, y = layout.inputs(x), layout.per_problem(y.long(), 1)
     weight = layout.per_problem(weight, 1)
-    down, stop = sorted(set(l2s), reverse=True), Stop(tolerance, max_steps)
-    size = part_size(x, x.shape[-2], y.shape[1] * n_classes)
+    stop = Stop(tolerance, max_steps)
+    size = part_size(x, x.shape[-2], y.shape[1] * n_classes * len(l2s))
     parts = []
     for first in range(0, len(x), size):
         at = slice(first, first + size)
-        part = Part(x[at], y[at], weight[at], n_classes, ALL_HERE)
-        parts.append([part.n_right(w) for w, _ in part.path(part.start(), down, stop)])
-    right = [layout.restore(torch.cat(of_l2)).sum(dim=0) for of_l2 in zip(*parts, strict=True)]
-    return torch.stack([right[down.index(l2)] / y.shape[-1] for l2 in l2s])
+        parts.append(Part(x[at], y[at], l2s, weight[at], n_classes, ALL_HERE).n_right(stop))
+    right = [layout.restore(of_l2).sum(dim=0) / y.shape[-1] for of_l2 in torch.cat(parts, dim=1)]
+    down = sorted(set(l2s), reverse=True)
+    return torch.stack([right[down.index(l2)] for l2 in l2s])

@@ -153,7 +153,7 @@ class MinibatchProbes(lightning.LightningModule):
         objective = torch.full(right.shape, torch.nan, dtype=torch.float64, device=right.device)
         converged = torch.zeros(right.shape, dtype=torch.bool, device=right.device)
         fits = [
-            LogisticFit(weight[i], bias[i, ..., 0, :], objective[i], objective[i], converged[i])
+            LogisticFit(weight[i], bias[i, ..., 0, :], objective[i], converged[i])
             for i in range(len(self._l2s))
         ]
         l2 = self._l2s[best.cpu()]

@@ -8,8 +8,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from taskdepth.errors import DataError, TaskdepthError
-from taskdepth.probing.newton import Rows
-from taskdepth.probing.part import LogisticFit, Stop
+from taskdepth.probing.descent import Stop
+from taskdepth.probing.inputs import Rows
+from taskdepth.probing.part import LogisticFit
 from taskdepth.probing.solver import check, solve
 from taskdepth.ranks import total
 
@@ -22,7 +23,7 @@ def fit_logistic_sharded(
     n_classes: int,
     weight: Float[Tensor, "*#problems n"] | None = None,
     tolerance: float = 1e-7,
-    max_steps: int = 100,
+    max_steps: int = 1000,
 ) -> LogisticFit:
     """`fit_logistic` on the rows of all ranks, where `x`, `y` and `weight` are those of this one.
 
@@ -44,7 +45,7 @@ def fit_logistic_sharded(
     if n_stopped > 0:
         raise DataError("the rows of another rank cannot be fitted: its own error says why")
     rows = Rows(total, _from_first, sharded=True)
-    return solve(x, y, [l2], weight, n_classes, Stop(tolerance, max_steps), rows=rows)[0]
+    return solve(x, y, [l2], weight, n_classes, Stop(tolerance, max_steps), rows)[0]
 
 
 def _from_first(values: Tensor) -> Tensor:

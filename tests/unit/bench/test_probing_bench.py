@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ def test_synthetic_problems_are_tasks_and_which_task_it_is() -> None:
         SINGLE,
         Work(standardised=False, l2s=(1.0,), control_task=False, tolerance=1e-7),
         Work(standardised=True, l2s=(1.0, 10.0), control_task=True, tolerance=1e-5),
+        replace(SINGLE, theirs=probing.BY_NEWTON),
     ],
 )
 def test_both_sides_come_to_the_same_objectives(work: Work) -> None:

@@ -50,7 +50,7 @@ def test_by_hand() -> None:
         log_p = log_probabilities(fit_logistic(x[:, :start], y[:start], 10.0), x[:, start:end])
         for row in range(start, end):
             expected -= log_p[:, row - start, y[row]] / math.log(2)
-    torch.testing.assert_close(found.bits, expected, atol=1e-2, rtol=0)
+    torch.testing.assert_close(found.bits, expected, atol=2e-2, rtol=0)
 
 
 def test_relabelling_classes_changes_nothing() -> None:

@@ -67,7 +67,7 @@ def work_of_a_rank(rank: int, folder: Path) -> None:
             weight=weight[0][..., half] if weight else None,
             tolerance=TOLERANCE,
         )
-        found[name] = (fit.objective, fit.weight, fit.bias, fit.gradient_norm, fit.predict(x))
+        found[name] = (fit.objective, fit.weight, fit.bias, fit.predict(x))
     try:
         fit_logistic_sharded(x / rank, y, 1.0, n_classes=4)  # the first rank's rows are infinite
     except DataError as error:
@@ -97,7 +97,7 @@ def test_rows_on_two_ranks_have_the_optimum_of_one(name: str, found: list[dict[s
     )
     for a, b in zip(*(of_rank[name] for of_rank in found), strict=True):
         assert torch.equal(a, b), "the same iterates on both ranks"
-    objective, fit_weight, bias, _, predicted = found[0][name]
+    objective, fit_weight, bias, predicted = found[0][name]
     torch.testing.assert_close(objective, alone.objective, rtol=1e-9, atol=0)
     torch.testing.assert_close(fit_weight, alone.weight, rtol=0, atol=1e-4)
     torch.testing.assert_close(bias, alone.bias, rtol=0, atol=1e-4)

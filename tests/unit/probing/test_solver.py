@@ -77,17 +77,19 @@ def test_weights_are_sklearns(n: int, d: int, n_classes: int, l2: float) -> None
 
 
 @pytest.mark.parametrize("n_classes", [2, 4])
-def test_gradient_vanishes_and_is_autograds(n_classes: int) -> None:
-    x, y = sample(60, 8, n_classes=n_classes)
-    fit = fit_logistic(x, y, 0.5, tolerance=1e-14)
-    assert fit.gradient_norm.item() < 1e-5
-    rough = fit_logistic(x, y, 0.5, max_steps=1)
-    assert not bool(rough.converged)
-    weight, bias = rough.weight.requires_grad_(), rough.bias.requires_grad_()
-    at = LogisticFit(weight, bias, rough.objective, rough.gradient_norm, rough.converged)
+@pytest.mark.parametrize("n", [20, 60])
+def test_gradient_vanishes(n: int, n_classes: int) -> None:
+    x, y = sample(n, 30, n_classes=n_classes)
+    fit = fit_logistic(x, y, 0.5, n_classes=n_classes, tolerance=1e-14)
+    weight, bias = fit.weight.requires_grad_(), fit.bias.requires_grad_()
+    at = LogisticFit(weight, bias, fit.objective, fit.converged)
     gradients = torch.autograd.grad(objective(x, y, at, 0.5), [weight, bias])
-    norm = torch.cat([gradient.flatten() for gradient in gradients]).norm()
-    assert rough.gradient_norm.item() == pytest.approx(norm.item(), rel=1e-9)
+    assert torch.cat([gradient.flatten() for gradient in gradients]).norm() < 1e-5
+
+
+def test_given_up_is_not_converged() -> None:
+    x, y = sample(60, 8)
+    assert not bool(fit_logistic(x, y, 0.5, max_steps=1).converged)
 
 
 @pytest.mark.parametrize(
@@ -167,16 +169,6 @@ def test_path_is_single_fits_in_the_order_asked_for(n_classes: int) -> None:
         torch.testing.assert_close(fit.objective, single.objective, rtol=1e-6, atol=0)
 
 
-@pytest.mark.parametrize("n_classes", [2, 3])
-def test_starting_at_the_optimum_changes_nothing(n_classes: int) -> None:
-    x, y = sample(2, 50, 8, n_classes=n_classes)
-    fit = fit_logistic(x, y, 0.1, tolerance=1e-12)
-    again = fit_logistic(x, y, 0.1, start=fit, max_steps=1)
-    assert bool(again.converged.all())
-    torch.testing.assert_close(again.weight, fit.weight)
-    torch.testing.assert_close(again.bias, fit.bias)
-
-
 @pytest.mark.parametrize("missing", [0, 1, 2])
 def test_a_class_without_rows_is_never_answered(missing: int) -> None:
     x, y = sample(60, 5, n_classes=2)
@@ -189,8 +181,6 @@ def test_a_class_without_rows_is_never_answered(missing: int) -> None:
     # what is left is a softmax of two columns: a logistic regression with half the penalty
     two = fit_logistic(x, y, 0.25, tolerance=1e-12)
     torch.testing.assert_close(fit.objective, two.objective, rtol=1e-9, atol=0)
-    again = fit_logistic(x, others[y], 0.5, n_classes=3, start=fit)
-    torch.testing.assert_close(again.objective, fit.objective, rtol=1e-9, atol=0)
 
 
 @pytest.mark.parametrize(("n_classes", "only"), [(2, 0), (2, 1), (3, 1)])
@@ -198,7 +188,6 @@ def test_a_single_class_is_always_answered(n_classes: int, only: int) -> None:
     x, _ = sample(20, 4)
     fit = fit_logistic(x, torch.full((20,), only), 1.0, n_classes=n_classes)
     assert fit.objective == 0
-    assert fit.gradient_norm == 0
     assert bool(fit.converged)
     assert fit.predict(10 * x).unique().tolist() == [only]
 
@@ -287,9 +276,3 @@ def test_shapes_that_do_not_fit_are_said_to_users_too(x: Tensor, y: Tensor, mess
     # below the public functions, whose shapes the tests' import hook would check before
     with pytest.raises(DataError, match=message):
         solve(x, y, [1.0], None, 3, Stop(1e-7, 100))
-
-
-def test_a_start_of_another_shape_is_said() -> None:
-    fit = fit_logistic(X[:, :2], Y, 1.0)
-    with pytest.raises(DataError, match=r"start has weights \[2, 3\], not \[3, 3\]"):
-        fit_logistic(X, Y, 1.0, start=fit)

@@ -46,7 +46,6 @@ def test_weights_are_sklearns(n: int, d: int, n_classes: int) -> None:
     loss = -(weight * log_p.gather(1, y[:, None])[:, 0]).sum()
     expected = loss + 0.25 * torch.tensor(theirs.coef_).square().sum()
     assert fit.objective.item() == pytest.approx(expected.item(), rel=1e-8)
-    assert fit.gradient_norm.item() < 1e-4
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
@@ -63,7 +62,7 @@ def test_folds_as_weights_are_fits_without_their_rows(n: int, d: int, n_classes:
         for k in range(3):
             kept = fold != k
             alone = fit_logistic(x[:, kept], y[kept], l2, n_classes=n_classes, tolerance=1e-12)
-            names = ("weight", "bias", "objective", "gradient_norm", "converged")
+            names = ("weight", "bias", "objective", "converged")
             assert_same(LogisticFit(*(getattr(fit, name)[k] for name in names)), alone)
 
 
