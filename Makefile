@@ -9,17 +9,19 @@ export HF_HUB_OFFLINE ?= 1
 export WANDB_MODE ?= offline
 # tiny models on a machine that does other things: threads that wait should soon sleep, not spin
 export GOMP_SPINCOUNT ?= 20000
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# the versions that were tested together; for others: make CONSTRAINTS= …
+CONSTRAINTS ?= constraints.txt
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(CONSTRAINTS))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo placement-demo test test-all docs docs-test notebook faults faults-ci fuzz audit lint fmt type bench clean
+.PHONY: help setup demo placement-demo test test-all test-shuffled test-pythons coverage lock docs docs-test notebook faults faults-ci fuzz audit lint fmt type bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 setup: $(READY) ## install into .venv (the other targets do it by themselves)
 
-$(READY): pyproject.toml
+$(READY): pyproject.toml $(CONSTRAINTS)
 	@echo "setting up $(VENV): a minute or two, once"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) torch==2.13.0  # first: a plain "torch" may bring gigabytes of GPU packages
@@ -46,6 +48,22 @@ test-all: $(READY) outputs/probe/demo/findings.json ## the slow tests too
 
 outputs/probe/demo/findings.json: # what the documents' commands begin with
 	@$(MAKE) demo
+
+test-shuffled: $(READY) ## the fast tests five times, each in another order
+	@for seed in 1 2 3 4 5; do $(BIN)/python -m pytest -n auto --dist loadfile --random-order-seed=$$seed || exit 1; done
+
+test-pythons: ## the fast tests on every Python from 3.11 on, each in its own environment
+	@for version in 3.11 3.12 3.13 3.14; do \
+		command -v python$$version >/dev/null && python$$version -c '' 2>/dev/null || continue; \
+		echo "python$$version"; $(MAKE) --no-print-directory test PYTHON=python$$version VENV=.venv-$$version || exit 1; \
+	done
+
+coverage: $(READY) ## which lines the fast tests run: at least 90 % of them
+	@$(BIN)/python -m pytest -n auto --dist loadfile --cov=taskdepth --cov-report=term:skip-covered --cov-fail-under=90
+
+lock: ## write down the newest versions that go together, after a look at what they break
+	@$(MAKE) --no-print-directory clean setup CONSTRAINTS=
+	@$(BIN)/python -m pip list --format=freeze --exclude-editable | grep -v '^pip==\|^setuptools==' | sed 's/+cpu//' > constraints.txt
 
 docs: $(READY) ## the site with all documents, in site/: open site/index.html
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict

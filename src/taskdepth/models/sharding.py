@@ -55,15 +55,19 @@ def shard(lm: nn.Module, mesh: DeviceMesh, kind: str) -> None:
 
 
 @torch.no_grad()
-def whole_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`state` with whole tensors, on the CPU of the first rank and empty elsewhere; every rank calls it."""
+def whole_state(lm: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`state` of `lm` with whole tensors, on the CPU of the first rank and empty elsewhere.
+
+    Every rank calls it. Tied weights stay tied.
+    """
     is_first = dist.get_rank() == 0
-    gathered: dict[int, Tensor] = {}  # tied weights stay tied
-    for part in state.values():
-        if id(part) not in gathered:
+    one_of = {name: id(p) for name, p in lm.named_parameters(remove_duplicate=False)}
+    gathered: dict[int | str, Tensor] = {}
+    for name, part in state.items():
+        if (key := one_of.get(name, name)) not in gathered:
             found = full(part)
-            gathered[id(part)] = found.cpu() if is_first else torch.empty(0)
-    return {name: gathered[id(part)] for name, part in state.items()} if is_first else {}
+            gathered[key] = found.cpu() if is_first else torch.empty(0)
+    return {name: gathered[one_of.get(name, name)] for name in state} if is_first else {}
 
 
 def full(values: Tensor) -> Tensor:

@@ -422,7 +422,7 @@ def _train_one(
         ckpt_path=_checkpoint(config, directory, console),
     )
     # in parts on all ranks, or whole where it lies
-    state = whole_state(plain_state(lm)) if config.trainer.sharding != Sharding.NONE else None
+    state = whole_state(lm, plain_state(lm)) if config.trainer.sharding != Sharding.NONE else None
     ranks.first_does(lambda: _save(config, model, lm, directory, state))
     return _metrics(report, specs, data, model, lm)
 
