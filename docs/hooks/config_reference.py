@@ -1,7 +1,7 @@
 """The page of all settings, written anew at each build from the schemas and from `conf/`.
 
 A setting's words are the comment beside it in the YAML that gives its default, else the comment beside
-its field in `taskdepth/config.py`, else the sentences of its schema's docstring that name it, else a
+its field in `taskdepth/config/schemas.py`, else the sentences of its schema's docstring that name it, else a
 comment in any other YAML.
 """
 
@@ -29,7 +29,7 @@ COMMENT = re.compile(r"\s# (.+)$")
 INTRO = """\
 # Settings
 
-Every setting of `train.py` and `probe.py`, as the schemas in `taskdepth/config.py` hold them; this page is
+Every setting of `train.py` and `probe.py`, as `taskdepth/config/schemas.py` holds them; this page is
 generated from them. `python train.py optimizer.lr=1e-4` overrides a setting, `python train.py adapter=lora`
 chooses an option of a group, `-m` sweeps over several values. The default is that of the command without any
 override.

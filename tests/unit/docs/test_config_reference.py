@@ -17,7 +17,7 @@ def sections() -> list[Section]:
 
 def test_every_setting_has_words(sections: list[Section]) -> None:
     without = [s.key for section in sections for s in section.settings if not s.words]
-    assert without == [], "a comment beside them in conf/ or in config.py would do"
+    assert without == [], "a comment beside them in conf/ or in config/schemas.py would do"
 
 
 @pytest.mark.parametrize("command", ["train", "probe"])
