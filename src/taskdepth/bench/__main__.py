@@ -41,12 +41,15 @@ def main() -> None:
         "similarity", help="CKA of all depths of two models, against the way of the paper's authors"
     )
     similarity.add_argument("--depths", type=int, default=33, help="of each of the two models")
+    scaling = commands.add_parser(
+        "scaling", help="the seconds that the cost model predicts, against those it takes"
+    )
     without = {
         training: ("random weights of SmolLM2-135M's shape", "the demo suite"),
         extraction: ("random weights of SmolLM2-135M's shape", "the demo suite"),
         probing: ("synthetic activations of that shape", "the same"),
     }
-    for command in (*without, similarity):
+    for command in (*without, similarity, scaling):
         command.add_argument("--json", action="store_true", help="print one JSON object")
     for command, (model, data) in without.items():
         command.add_argument(
@@ -73,6 +76,10 @@ def _run(arguments: argparse.Namespace) -> list[BenchRow]:
         from taskdepth.bench import similarity
 
         return similarity.run(arguments.depths)
+    if arguments.bench == "scaling":
+        from taskdepth.bench import scaling
+
+        return scaling.run()
     model, data = arguments.model, arguments.data
     if arguments.bench == "training":
         from taskdepth.bench import training
