@@ -23,7 +23,7 @@ from taskdepth.ranks import deal
 
 # multiples of the forward pass: dX = dY·Wᵀ, and dW = Xᵀ·dY where W learns
 BACKWARD_OF_FROZEN, BACKWARD_OF_LEARNT = 1, 2
-# a fused attention keeps no scores: it makes Q·Kᵀ again, then dV, dP, dQ and dK; its forward pass is two products
+# of the two products forward: a fused attention keeps no scores, makes Q·Kᵀ again, then dV, dP, dQ and dK
 BACKWARD_OF_ATTENTION = 2.5
 PROBE_SETS = 2  # the labels, and the control task's
 COMPARED_WITH_CONTROL = 2  # pre-trained and experimental
@@ -95,10 +95,10 @@ def tuning_flops(
 ) -> float:
     """Of one step: forward and backward over sequences of `lengths` tokens, `n_targets` of them learnt.
 
-    Without `lora_rank` everything learns: each matrix costs its forward pass three times, once more for the
-    gradient of its input and once for its own. A frozen matrix under an adapter needs the former alone, twice in
-    all, and its adapter is two small matrices that learn. `adapted` are the places in `Shape.matrices` that have
-    one (None: all). The LM head runs where a target is.
+    Without `lora_rank` everything learns: each matrix costs its forward pass three times, once more for
+    the gradient of its input and once for its own. A frozen matrix under an adapter needs the former alone,
+    twice in all, and its adapter is two small matrices that learn. `adapted` are the places in
+    `Shape.matrices` that have one (None: all). The LM head runs where a target is.
     """
     matrices = 2.0 * shape.block_weights * sum(lengths)
     attention = forward_flops(shape, lengths) - matrices
@@ -160,7 +160,7 @@ def minibatch_flops(
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """What is studied, at what assumed speeds. The defaults are those of the paper's experiments where it says."""
+    """What is studied, at what assumed speeds. The defaults are those of the paper where it says."""
 
     tasks: int = 69
     clusters: int = 12
@@ -186,7 +186,7 @@ class Study:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One stage: `pieces` are the FLOPs of what is dealt as a whole, a single one is divided as finely as need be.
+    """One stage: `pieces` are the FLOPs of what is dealt as a whole; a single one is divided at will.
 
     At most `most` processes are of use.
     """

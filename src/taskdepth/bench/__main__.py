@@ -44,12 +44,16 @@ def main() -> None:
     scaling = commands.add_parser(
         "scaling", help="the seconds that the cost model predicts, against those it takes"
     )
+    ranks = commands.add_parser("ranks", help="what a second process brings, one thread each")
+    growth = commands.add_parser(
+        "growth", help="time over rows, depths and tasks at four sizes; memory over rows"
+    )
     without = {
         training: ("random weights of SmolLM2-135M's shape", "the demo suite"),
         extraction: ("random weights of SmolLM2-135M's shape", "the demo suite"),
         probing: ("synthetic activations of that shape", "the same"),
     }
-    for command in (*without, similarity, scaling):
+    for command in (*without, similarity, scaling, ranks, growth):
         command.add_argument("--json", action="store_true", help="print one JSON object")
     for command, (model, data) in without.items():
         command.add_argument(
@@ -80,6 +84,14 @@ def _run(arguments: argparse.Namespace) -> list[BenchRow]:
         from taskdepth.bench import scaling
 
         return scaling.run()
+    if arguments.bench == "ranks":
+        from taskdepth.bench import ranks
+
+        return ranks.run()
+    if arguments.bench == "growth":
+        from taskdepth.bench import growth
+
+        return growth.run()
     model, data = arguments.model, arguments.data
     if arguments.bench == "training":
         from taskdepth.bench import training

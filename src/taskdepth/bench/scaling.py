@@ -1,4 +1,4 @@
-"""The cost model of `taskdepth.scaling`: seconds that it predicts against seconds that it takes, at three sizes.
+"""The cost model of `taskdepth.scaling` at three sizes: the seconds it predicts, and those that pass.
 
 The rate comes from a few prompts, as `probe.py extraction.plan=true` measures it; the FLOPs are counted.
 """
