@@ -6,6 +6,7 @@ The rate comes from a few prompts, as `probe.py extraction.plan=true` measures i
 from __future__ import annotations
 
 import functools
+import logging
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -33,12 +34,14 @@ VOCABULARY = 4096
 RANK, ADAPTED, TARGETS = 8, (0, 2), ["q_proj", "v_proj"]  # the paper's adapter
 N_PROMPTS, PROMPT_TOKENS = 96, (32, 160)  # more than the sample that gives the rate
 N_STEPS, BATCH_ROWS, N_TARGETS = 6, 8, 8
+N_REPEATS = 2  # the better one counts, as it does for the rate
 GOAL = 1 / 1.2  # of the smaller of the two over the larger
 POOLINGS = (Pooling.LAST_TOKEN, Pooling.MEAN)
 
 
 def run() -> list[BenchRow]:
     """Extraction, tuning of all weights and tuning with LoRA, of each size."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # devices and tips
     return [row for size in SIZES for row in _of_size(*size)]
 
 
@@ -46,18 +49,22 @@ def _of_size(d_model: int, n_blocks: int) -> list[BenchRow]:
     lm, prompts = _model(d_model, n_blocks), _prompts(N_PROMPTS)
     name = f"{d_model} wide, {n_blocks} blocks"
     rate = measured_rate(lm, [prompts], POOLINGS, pack=True)
-    start_s = time.perf_counter()
-    extract(lm, prompts, poolings=POOLINGS, pack=True)
-    measured_s = time.perf_counter() - start_s
+    measured_s = min(_extraction_s(lm, prompts) for _ in range(N_REPEATS))
     shape, lengths = shape_of(lm), [len(prompt) for prompt in prompts]
     rows = [_row(f"extraction, {name}", forward_flops(shape, lengths) / rate, measured_s)]
     learnt = [len(prompt) for prompt in prompts[BATCH_ROWS : N_STEPS * BATCH_ROWS]]
     n_targets = N_TARGETS * len(learnt)
     for what, rank in (("LoRA", RANK), ("all weights", None)):
         flops = tuning_flops(shape, learnt, n_targets, lora_rank=rank, adapted=ADAPTED)
-        seconds = _tuning_s(_model(d_model, n_blocks), prompts, rank)
-        rows.append(_row(f"tuning {what}, {name}", flops / rate, seconds))
+        times = [_tuning_s(_model(d_model, n_blocks), prompts, rank) for _ in range(N_REPEATS)]
+        rows.append(_row(f"tuning {what}, {name}", flops / rate, min(times)))
     return rows
+
+
+def _extraction_s(lm: Any, prompts: Sequence[tuple[int, ...]]) -> float:
+    start_s = time.perf_counter()
+    extract(lm, prompts, poolings=POOLINGS, pack=True)
+    return time.perf_counter() - start_s
 
 
 def _row(name: str, predicted_s: float, measured_s: float) -> BenchRow:
