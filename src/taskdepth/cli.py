@@ -245,7 +245,7 @@ def one_line(error: Exception) -> str:
     if options and options.group(1).startswith(("hydra/launcher/", "hydra/sweeper/")):
         return (
             f"Could not find '{options.group(1)}': the launchers joblib, submitit_local and submitit_slurm "
-            "and the sweeper optuna come with pip install -e '.[sweeps]'"
+            "and the sweeper optuna come with pip install -e '.[sweeps]', ray with '.[ray]'"
         )
     if options:
         wanted = options.group(1).rsplit("/", 1)[-1]

@@ -32,16 +32,24 @@ class Cost:
 
 
 def forward_flops(lm: nn.Module, lengths: Sequence[int]) -> float:
-    """The multiply-adds (times two) of the blocks over prompts of `lengths` tokens.
-
-    Two per weight of a matrix and token, and 4 · d_model per block for each token that a token looks at, of
-    which causal attention needs half.
-    """
+    """The multiply-adds (times two) of the blocks over prompts of `lengths` tokens."""
     blocks = layers.find_blocks(lm)
     weights = sum(p.numel() for p in blocks.parameters() if p.ndim == 2)
     d_model = int(lm.config.hidden_size)  # type: ignore[union-attr,arg-type]  # of every model
+    return block_flops(weights, len(blocks), d_model, lengths)
+
+
+def block_flops(n_weights: int, n_blocks: int, d_model: int, lengths: Sequence[int]) -> float:
+    """The same of `n_blocks` blocks whose matrices have `n_weights` weights in all.
+
+    Two per weight and token, and 4 · d_model per block for each token that a token looks at, of which causal
+    attention needs half.
+
+    >>> block_flops(1000, 1, 10, [2])
+    4120.0
+    """
     looked_at = sum(length * (length + 1) / 2 for length in lengths)
-    return 2 * weights * sum(lengths) + 4 * d_model * len(blocks) * looked_at
+    return 2 * n_weights * sum(lengths) + 4 * d_model * n_blocks * looked_at
 
 
 def measured_rate(

@@ -41,12 +41,19 @@ def main() -> None:
         "similarity", help="CKA of all depths of two models, against the way of the paper's authors"
     )
     similarity.add_argument("--depths", type=int, default=33, help="of each of the two models")
+    scaling = commands.add_parser(
+        "scaling", help="the seconds that the cost model predicts, against those it takes"
+    )
+    ranks = commands.add_parser("ranks", help="what a second process brings, one thread each")
+    growth = commands.add_parser(
+        "growth", help="time over rows, depths and tasks at four sizes; memory over rows"
+    )
     without = {
         training: ("random weights of SmolLM2-135M's shape", "the demo suite"),
         extraction: ("random weights of SmolLM2-135M's shape", "the demo suite"),
         probing: ("synthetic activations of that shape", "the same"),
     }
-    for command in (*without, similarity):
+    for command in (*without, similarity, scaling, ranks, growth):
         command.add_argument("--json", action="store_true", help="print one JSON object")
     for command, (model, data) in without.items():
         command.add_argument(
@@ -73,6 +80,18 @@ def _run(arguments: argparse.Namespace) -> list[BenchRow]:
         from taskdepth.bench import similarity
 
         return similarity.run(arguments.depths)
+    if arguments.bench == "scaling":
+        from taskdepth.bench import scaling
+
+        return scaling.run()
+    if arguments.bench == "ranks":
+        from taskdepth.bench import ranks
+
+        return ranks.run()
+    if arguments.bench == "growth":
+        from taskdepth.bench import growth
+
+        return growth.run()
     model, data = arguments.model, arguments.data
     if arguments.bench == "training":
         from taskdepth.bench import training

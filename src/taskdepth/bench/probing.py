@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from taskdepth.bench.memory import peak_bytes
 from taskdepth.bench.row import BenchRow
 from taskdepth.errors import ModelError
 
@@ -286,19 +287,6 @@ def _timed(work: Callable[[], Result]) -> tuple[Result, float]:
     return result, time.perf_counter() - start_s
 
 
-def _peak_bytes() -> int:
-    """The most memory this process has held."""
-    status = Path("/proc/self/status")
-    if status.is_file():
-        # getrusage would tell that of the parent: it outlives the change of program
-        lines = status.read_text(encoding="utf-8").splitlines()
-        peak = next(line for line in lines if line.startswith("VmHWM"))
-        return int(peak.split()[1]) * 1024
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
 def main() -> None:
     """The process that `_memory` starts: the activations, and their probes as `probe.py` fits them."""
     import torch
@@ -328,10 +316,10 @@ def main() -> None:
         choice.predict(x[:, problem.is_test])
 
     probe(torch.randn(2, 40, 30), torch.arange(40) % 3)  # what is set up once is not counted
-    before_bytes = _peak_bytes()
+    before_bytes = peak_bytes()
     x, y = torch.load(Path(sys.argv[1]), weights_only=True)
     probe(x, y)
-    print(json.dumps({"used_bytes": _peak_bytes() - before_bytes}))
+    print(json.dumps({"used_bytes": peak_bytes() - before_bytes}))
 
 
 if __name__ == "__main__":
