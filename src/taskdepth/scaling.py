@@ -26,6 +26,7 @@ BACKWARD_OF_FROZEN, BACKWARD_OF_LEARNT = 1, 2
 # of the two products forward: a fused attention keeps no scores, makes Q·Kᵀ again, then dV, dP, dQ and dK
 BACKWARD_OF_ATTENTION = 2.5
 PROBE_SETS = 2  # the labels, and the control task's
+GPUS_OF_A_MACHINE = 8
 COMPARED_WITH_CONTROL = 2  # pre-trained and experimental
 
 
@@ -188,7 +189,8 @@ class Study:
 class Stage:
     """One stage: `pieces` are the FLOPs of what is dealt as a whole; a single one is divided at will.
 
-    At most `most` processes are of use.
+    At most `most` processes are of use. With `shared_by` above 1 so many of them, those of one machine, share
+    its rate.
     """
 
     name: str
@@ -196,6 +198,7 @@ class Stage:
     tflops: float  # per second and process
     most: int | None = None
     written_bytes: int = 0
+    shared_by: int = 1
 
     @property
     def flops(self) -> float:
@@ -203,7 +206,7 @@ class Stage:
 
     def hours(self, n_processes: int) -> float:
         """Until the last of them is done."""
-        n = min(n_processes, self.most or n_processes)
+        n = max(1, min(n_processes, self.most or n_processes) // self.shared_by)
         dealt = deal(self.pieces, n) if len(self.pieces) > 1 else []
         longest = max((sum(self.pieces[i] for i in hand) for hand in dealt), default=self.flops / n)
         return longest / (self.tflops * 1e12) / 3600
@@ -238,7 +241,7 @@ def stages(shape: Shape, study: Study) -> list[Stage]:
     pair = comparison_flops(study.prompts, d, depths, study.bootstrap)
     maps = map_flops(study.prompts, d, 3 * depths)
     shapes = 3 * geometry_flops(study.prompts, d, depths)
-    compared = study.tasks * study.poolings * (COMPARED_WITH_CONTROL * pair + maps + shapes)
+    compared = study.poolings * (COMPARED_WITH_CONTROL * pair + maps + shapes)  # a task
     of_gpu, of_float32 = study.bf16_tflops, study.float32_tflops
     return [
         Stage("tuning on all tasks", (control * study.tasks,), of_gpu, study.batch_rows),
@@ -247,7 +250,12 @@ def stages(shape: Shape, study: Study) -> list[Stage]:
         Stage("extraction, other rows, 2 models", train, of_gpu, None, train_bytes),
         Stage("probes of labels", (one,) * study.label_tasks * COMPARED_WITH_CONTROL, of_float32),
         Stage("probes of task and cluster", (COMPARED_WITH_CONTROL * across,), of_float32),
-        Stage("similarity, on the processor", (compared,), study.processor_tflops, 1),
+        Stage(
+            "similarity, on processors",
+            (compared,) * study.tasks,
+            study.processor_tflops,
+            shared_by=GPUS_OF_A_MACHINE,
+        ),
     ]
 
 

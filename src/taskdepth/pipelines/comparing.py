@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from taskdepth import terminal
+from taskdepth import ranks, terminal
 from taskdepth.activations.pooling import Pooling
 from taskdepth.config import ProbeConfig, SimilarityConfig
 from taskdepth.pipelines.describing import geometry_rows
@@ -55,17 +55,42 @@ class Found:
     maps: list[DepthMap] = field(default_factory=list)
     influential: list[Influential] = field(default_factory=list)
 
+    def add(self, other: Found) -> None:
+        """What another task came to."""
+        for kind, rows in other.rows.items():
+            self.rows[kind] += rows
+        for kind, undefined in other.undefined.items():
+            self.undefined[kind] += undefined
+        self.maps += other.maps
+        self.influential += other.influential
+
     def depth_maps(self, of_tasks: bool) -> DepthMaps:
         """The means over tasks, and those of single tasks if asked for."""
         return DepthMaps([*mean_over_tasks(self.maps), *(self.maps if of_tasks else ())])
 
 
 def compare_all(config: ProbeConfig, specs: Sequence[TaskSpec], study: Study) -> Found:
-    """Every measure, description and map that `config.similarity` asks for."""
+    """Every measure, description and map that `config.similarity` asks for; tasks are dealt over the ranks."""
+
+    def compare_share(share: list[int]) -> list[Found]:
+        own = [(specs[i].name, specs[i]) for i in share]
+        return [
+            _compare_task(config, study, spec)
+            for spec in terminal.tracked(own, "compare", "tasks")
+        ]
+
+    # products of all pairs of rows
+    costs = [float(study.n_rows(spec.name, config.similarity.splits)) ** 2 for spec in specs]
     found = Found()
-    for spec in terminal.tracked([(spec.name, spec) for spec in specs], "compare", "tasks"):
-        for name in config.similarity.poolings:
-            _compare_one(config, study, spec, Pooling(name), found)
+    for of_task in ranks.in_shares(costs, compare_share):
+        found.add(of_task)
+    return found
+
+
+def _compare_task(config: ProbeConfig, study: Study, spec: TaskSpec) -> Found:
+    found = Found()
+    for name in config.similarity.poolings:
+        _compare_one(config, study, spec, Pooling(name), found)
     return found
 
 

@@ -132,6 +132,11 @@ def _run(config: ProbeConfig, held: ExitStack) -> ProbeResult:
         if ranks.is_first():
             _replace(directory, "probe", rows, undefined)
 
+    if "compare" in stages:
+        found = compare_all(config, specs, study)
+        if ranks.is_first():
+            _keep(config, found, directory)
+
     def conclude() -> ProbeResult:
         _measure(config, stages, specs, study, examples, bases, directory, console)
         findings = None
@@ -160,9 +165,7 @@ def _measure(
     directory: RunDirectory,
     console: Console,
 ) -> None:
-    """Compare models, weigh adapters, and select blocks."""
-    if "compare" in stages:
-        _compare(config, specs, study, directory)
+    """Weigh adapters, and select blocks."""
     if "compare" in config.stages and config.weights.enabled:
         rows, undefined = weight_rows(config.weights, specs, study.models, bases)
         bases.release()
@@ -301,12 +304,6 @@ def _replace(
 def _note(directory: RunDirectory, kind: str, undefined: Sequence[Undefined]) -> None:
     noted = directory.read(UNDEFINED) if (directory / UNDEFINED).exists() else {}
     write_json(directory / UNDEFINED, {**noted, kind: digest(undefined)})
-
-
-def _compare(
-    config: ProbeConfig, specs: Sequence[TaskSpec], study: Study, directory: RunDirectory
-) -> None:
-    _keep(config, compare_all(config, specs, study), directory)
 
 
 def _keep(config: ProbeConfig, found: Found, directory: RunDirectory) -> None:
