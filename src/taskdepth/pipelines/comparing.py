@@ -75,8 +75,7 @@ def compare_all(config: ProbeConfig, specs: Sequence[TaskSpec], study: Study) ->
     def compare_share(share: list[int]) -> list[Found]:
         own = [(specs[i].name, specs[i]) for i in share]
         return [
-            _compare_task(config, study, spec)
-            for spec in terminal.tracked(own, "compare", "tasks")
+            _compare_task(config, study, spec) for spec in terminal.tracked(own, "compare", "tasks")
         ]
 
     # products of all pairs of rows
