@@ -68,8 +68,8 @@ lock: ## write down the newest versions that go together, after a look at what t
 docs: $(READY) ## the site with all documents, in site/: open site/index.html
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
-docs-test: $(READY) outputs/probe/demo/findings.json ## run every command in README.md and docs/: minutes
-	@$(BIN)/python -m pytest -m slow -n auto --dist load tests/integration/test_docs_commands.py
+docs-test: $(READY) outputs/probe/demo/findings.json ## run every command in README.md and docs/ (DOCUMENT=README: in one): minutes
+	@$(BIN)/python -m pytest -m slow -n auto --dist load tests/integration/test_docs_commands.py $(addprefix -k ,$(DOCUMENT))
 
 notebook: $(READY) outputs/probe/demo/findings.json ## run docs/notebooks, and store what it shows
 	@$(BIN)/python docs/notebooks/run.py

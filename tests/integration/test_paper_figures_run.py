@@ -38,6 +38,8 @@ FULL = [task for task in TASKS if task != "echo"]  # all of their rows take part
 WORDS = ["film", "no", "yes", "dog", "cat", "house"]
 SMALL = ["report=paper_figures", "report.paper_figures.n_permutations=99"]
 
+pytestmark = pytest.mark.slow  # make docs-test draws them in CI
+
 
 def write_tasks(folder: Path) -> None:
     folder.mkdir()

@@ -40,6 +40,7 @@ def heatmap_values(figure) -> np.ndarray:
     return figure.axes[0].images[0].get_array().filled(np.nan)
 
 
+@pytest.mark.slow
 def test_pngs_have_the_size_of_their_figures(table, regions, selection, tmp_path: Path) -> None:
     saved = save_all(table, regions, selection, tmp_path / "figures")
     assert set(saved) == NAMES
