@@ -1,4 +1,4 @@
-"""Run each notebook and store what it shows, without the times that would differ from run to run."""
+"""Run each notebook and store what it shows, without what differs from run to run or names this machine."""
 
 from pathlib import Path
 
@@ -13,5 +13,9 @@ for path in sorted(HERE.glob("*.ipynb")):
         cell.metadata.pop("execution", None)
     where = {"metadata": {"path": str(HERE)}}
     NotebookClient(notebook, timeout=300, resources=where, record_timing=False).execute()
+    for cell in notebook.cells:
+        if "outputs" in cell:
+            shown = [output for output in cell.outputs if output.get("name") != "stderr"]
+            cell.outputs = shown
     nbformat.write(notebook, path)
     print(path)
