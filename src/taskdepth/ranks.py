@@ -72,12 +72,6 @@ def joined(accelerator: str) -> Iterator[None]:
     dist.destroy_process_group()
 
 
-def barrier() -> None:
-    """Wait until all ranks are here."""
-    if is_joined():
-        told_by_all(None)
-
-
 def total(values: Tensor) -> Tensor:
     """The sum over ranks, on every rank."""
     if not is_joined():

@@ -86,7 +86,6 @@ def test_a_single_process_does_everything_itself() -> None:
     assert ranks.first_does(lambda: 1) == ranks.first_before_others(lambda: 1) == 1
     assert ranks.told_by_all("me") == ["me"]
     assert ranks.total(torch.ones(2)).tolist() == [1.0, 1.0]
-    ranks.barrier()
 
 
 def test_a_process_that_was_started_and_has_not_joined_does_its_own_work(
