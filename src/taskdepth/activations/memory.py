@@ -108,6 +108,9 @@ class MemoryStore:
     def manifest(self, key: str) -> None:
         """Nothing is written down of what is gone soon."""
 
+    def tidy(self, key: str) -> None:
+        """What is killed leaves nothing here."""
+
     def record(
         self,
         key: str,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +35,14 @@ def row_ranges(n_rows: int, shard_rows: int) -> list[range]:
     """
     starts = range(0, max(n_rows, 1), shard_rows)
     return [range(start, min(start + shard_rows, n_rows)) for start in starts]
+
+
+def clean(folder: Path, shards: Collection[str]) -> None:
+    """Leave the manifest and its shards; what says that there is more to do goes last."""
+    for pattern in ("shard-*", PARTIALS, UNFINISHED):
+        for path in folder.glob(pattern):
+            if path.name not in shards:
+                path.unlink(missing_ok=True)
 
 
 class Recording:
@@ -113,7 +121,7 @@ class Recording:
                     example_ids=self._example_ids,
                     shards=records,
                 ).write(self._folder)
-        self._clean()
+        clean(self._folder, [shard.name_of(number) for number in range(len(self._ranges))])
 
     def _check(self, rows: range, states: Mapping[Pooling, Tensor]) -> None:
         if rows not in self._ranges:
@@ -190,14 +198,6 @@ class Recording:
 
     def _is_finished(self) -> bool:
         return (self._folder / manifest.NAME).is_file()
-
-    def _clean(self) -> None:
-        """What is left are the manifest and its shards."""
-        kept = {manifest.NAME, *(shard.name_of(number) for number in range(len(self._ranges)))}
-        for pattern in ("shard-*", PARTIALS, UNFINISHED):
-            for path in self._folder.glob(pattern):
-                if path.name not in kept:
-                    path.unlink(missing_ok=True)
 
     @contextmanager
     def _in_company(self) -> Iterator[None]:

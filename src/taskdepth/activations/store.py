@@ -8,7 +8,7 @@ from typing import Any
 
 from taskdepth.activations.manifest import Manifest
 from taskdepth.activations.precision import DTYPES
-from taskdepth.activations.recording import Recording
+from taskdepth.activations.recording import UNFINISHED, Recording, clean
 from taskdepth.activations.stored import Activations, StatesOfPoolings, StoredActivations
 from taskdepth.errors import ConfigError
 
@@ -45,6 +45,12 @@ class ActivationStore:
             return Manifest.read(self._folder(key))
         except (FileNotFoundError, ValueError):
             return None
+
+    def tidy(self, key: str) -> None:
+        """Remove what a process that was killed as it finished has left beside a manifest."""
+        folder = self._folder(key)
+        if (folder / UNFINISHED).is_file() and (manifest := self.manifest(key)) is not None:
+            clean(folder, [record.name for record in manifest.shards])
 
     def record(
         self,

@@ -235,7 +235,7 @@ class Study:
         the ranks by their tokens.
         """
         # one rank looks: another could already have begun to write
-        keys = set(ranks.first_does(lambda: [unit.key for unit in self.missing()]))
+        keys = set(ranks.first_does(self._missing_keys))
         missing = [
             unit
             for unit in self._units.values()
@@ -254,6 +254,12 @@ class Study:
         if ranks.is_joined():  # shards of one unit may have come from several ranks
             ranks.in_shares([1.0] * len(missing), lambda share: self._close(missing, share))
         return sum(len(unit.prompts) for unit in missing)
+
+    def _missing_keys(self) -> list[str]:
+        missing = [unit.key for unit in self.missing()]
+        for key in {unit.key for unit in self._units.values()}.difference(missing):
+            self._store.tidy(key)
+        return missing
 
     def _extract_pieces(
         self, groups: Sequence[Sequence[Unit]], pieces: Sequence[_Piece]

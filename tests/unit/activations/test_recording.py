@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -97,6 +97,30 @@ def test_order_does_not_matter(tmp_path: Path, whole: dict[str, bytes]) -> None:
     for rows in reversed(recording.missing):
         recording.write(rows, states(rows))
     recording.finish()
+    assert content(tmp_path) == whole
+
+
+@pytest.mark.parametrize("n_removed", range(9))
+def test_killed_while_it_cleans_up_the_next_one_does(
+    tmp_path: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, n_removed: int
+) -> None:
+    recording = begin(tmp_path)
+    for rows in recording.missing:
+        recording.write(rows, states(rows))
+    left, unlink = iter(range(n_removed)), Path.unlink
+
+    def unlinked(path: Path, missing_ok: bool = False) -> None:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        unlink(path, missing_ok)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", unlinked)
+        with suppress(KeyboardInterrupt):
+            recording.finish()
+    store = ActivationStore(tmp_path)
+    assert KEY in store
+    store.tidy(KEY)
     assert content(tmp_path) == whole
 
 
