@@ -76,6 +76,7 @@ notebook: $(READY) outputs/probe/demo/findings.json ## run docs/notebooks, and s
 
 faults: $(READY) ## end the commands 200 times at random points, and compare what they leave
 	@$(BIN)/python tests/faults/killing.py --faults $(or $(FAULTS),200)
+	@$(BIN)/python tests/faults/dying_ranks.py --deaths 9
 
 faults-ci: $(READY) ## 20 of them, always the same ones: a minute
 	@$(BIN)/python tests/faults/killing.py --faults 20

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from typing import NoReturn
 
@@ -44,8 +45,16 @@ def launch(devices: int) -> NoReturn:
     try:
         main(["--standalone", f"--nproc-per-node={devices}", *sys.argv])
     except ChildFailedError as error:
-        code = error.get_first_failure()[1].exitcode  # the others were ended because of it
-        sys.exit(code if code > 0 else 1)
+        rank, failure = error.get_first_failure()  # the others were ended because of it
+        if failure.exitcode < 0:
+            # a process that is killed says nothing: by the system, when memory is short, or by a person
+            ended_by = signal.Signals(-failure.exitcode).name
+            print(
+                f"error: process {rank + 1} of {devices} was ended by {ended_by} (short of memory?), and "
+                "the others with it: run the same command again, it goes on from what was finished",
+                file=sys.stderr,
+            )
+        sys.exit(max(failure.exitcode, 1))
     except SignalException as signalled:  # they were told, and left
         sys.exit(128 + signalled.sigval)
     sys.exit(0)

@@ -251,12 +251,8 @@ class Workplace:
             os.dup2(handle, 1)
             os.dup2(handle, 2)
             os.chdir(self.beside)
-            main, overrides = COMMANDS[name]
-            shared = ["data=folder", f"data.path={self.root}/tasks", f"paths.root={self.root}"]
-            shared += [f"name={name}", "logger=none"]
-            asked = [o.format(root=self.root, name=name) for o in overrides]
-            sys.argv = ["train.py", *(one for one in asked if "experiment=" in one), *shared]
-            sys.argv += [one for one in asked if "experiment=" not in one]
+            main, words = arguments(self, name)
+            sys.argv = ["train.py", *words]
             injector.install()
             code = _exit_code(main)
         finally:
@@ -300,6 +296,16 @@ class Workplace:
             content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
         path.write_bytes(content)
         return str(path.relative_to(self.root))
+
+
+def arguments(place: Workplace, name: str) -> tuple[Callable[[], None], list[str]]:
+    """The entry point of a command and its words."""
+    main, overrides = COMMANDS[name]
+    shared = ["data=folder", f"data.path={place.root}/tasks", f"paths.root={place.root}"]
+    shared += [f"name={name}", "logger=none"]
+    asked = [o.format(root=place.root, name=name) for o in overrides]
+    words = [*(one for one in asked if "experiment=" in one), *shared]
+    return main, words + [one for one in asked if "experiment=" not in one]
 
 
 def _exit_code(main: Callable[[], None]) -> int:
@@ -433,7 +439,8 @@ def compared(expected: dict[str, str], found: dict[str, str]) -> str:
     )
 
 
-def _reset(place: Workplace, name: str) -> None:
+def reset(place: Workplace, name: str) -> None:
+    """Remove what a command has left."""
     for folder in place.folders(name):
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -474,7 +481,7 @@ def _disturb_all(
         left = asked.faults - place.counts.total()
         if left <= 0:
             return problems
-        _reset(place, name)
+        reset(place, name)
         try:
             happened = disturbed(place, name, expected[name], min(left, asked.in_a_row), kinds, rng)
             if difference := compared(expected[name].results, place.results(name)):
@@ -498,7 +505,7 @@ def _in_turn(rng: random.Random) -> Iterator[str]:
 def _restore(place: Workplace, name: str, expected: dict[str, Whole]) -> None:
     """What other commands read must be whole, whatever became of it."""
     if compared(expected[name].results, place.results(name)):
-        _reset(place, name)
+        reset(place, name)
         undisturbed(place, name)
 
 
