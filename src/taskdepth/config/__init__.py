@@ -5,9 +5,7 @@ points (sources, architectures, PEFT configs) stay open dicts that carry `_targe
 import torch, so that `--help` answers at once.
 """
 
-from taskdepth.config.checks import (
-    problems,
-)
+from taskdepth.config.checks import problems
 from taskdepth.config.composing import (
     conf_dir,
     fingerprint,
