@@ -14,8 +14,8 @@ from taskdepth.report.wandb_panels import panel_grid, runset
 from taskdepth.report.wandb_runs import Runs, StudyRun, TunedRun
 from taskdepth.report.wandb_studies import studies_compared, study_blocks
 from taskdepth.report.wandb_training import placement_blocks, sweep, tuned_models
-from taskdepth.results.findings import counted
 from taskdepth.results.layer_grid import MEASURE_NAME
+from taskdepth.results.wording import counted
 
 
 def blocks(runs: Runs) -> list[Any]:

@@ -19,8 +19,9 @@ from taskdepth.report.wandb_panels import (
     similarity_panels,
 )
 from taskdepth.report.wandb_runs import StudyRun, varied
-from taskdepth.results.findings import counted, region_names, spans
 from taskdepth.results.layer_grid import MEASURE_NAME, ROLE_NAMES, across_tasks
+from taskdepth.results.regions import region_names
+from taskdepth.results.wording import counted, spans
 from taskdepth.selection.regions import Regions
 from taskdepth.types import Role
 

@@ -11,7 +11,7 @@ from wandb_workspaces.reports import v2 as wr
 from taskdepth.report.wandb_markdown import interval, number, table
 from taskdepth.report.wandb_panels import COLUMNS, panel_grid, pictures, runset
 from taskdepth.report.wandb_runs import PlacementRun, TunedRun, varied
-from taskdepth.results.findings import counted, spans
+from taskdepth.results.wording import counted, spans
 
 SCORES = {"loss": "loss", "exact_match": "exact match", "rank_accuracy": "accuracy"}
 

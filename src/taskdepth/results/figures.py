@@ -36,7 +36,6 @@ from taskdepth.results.drawing import (
     save,
     short,
 )
-from taskdepth.results.findings import Placement, Regions, counted, region_names, spans
 from taskdepth.results.layer_grid import (
     COMPARED,
     FLOOR,
@@ -47,8 +46,10 @@ from taskdepth.results.layer_grid import (
     grid,
     similarity_grid,
 )
+from taskdepth.results.regions import Placement, Regions, region_names
 from taskdepth.results.table import LayerTable
 from taskdepth.results.weights_figure import weights_figure
+from taskdepth.results.wording import counted, spans
 from taskdepth.types import Role
 
 __all__ = [  # the looks of `drawing` too: other figures take them from here

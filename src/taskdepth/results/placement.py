@@ -16,8 +16,8 @@ from jaxtyping import Float
 from taskdepth.errors import ResultsError
 from taskdepth.files import replacing
 from taskdepth.layers import depth_of
-from taskdepth.results.findings import counted, spans
 from taskdepth.results.paired import ERROR, Interval, PairedMeans
+from taskdepth.results.wording import counted, spans
 
 SCHEMA_VERSION = 1
 
