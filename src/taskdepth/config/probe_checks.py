@@ -18,6 +18,7 @@ from taskdepth.config.schemas import (
     PROBE_TARGETS,
     PROJECTIONS,
     STAGES,
+    ExtractionConfig,
     ProbeConfig,
     ProbingConfig,
     WeightsConfig,
@@ -34,7 +35,7 @@ def probe_problems(config: ProbeConfig) -> list[str]:
         *_unknown_words(config),
         *_similarity_problems(config),
         *_keep_problems(config),
-        *below_one("extraction", config.extraction, ["sample_rows", "batch_tokens"]),
+        *_extraction_problems(config.extraction),
         *_weights_problems(config.weights),
         *_probes_problems(config.probe),
         *_paper_problems(config),
@@ -110,6 +111,13 @@ def _similarity_problems(config: ProbeConfig) -> list[str]:
             found.append(f"similarity.{name} must not be negative: {getattr(settings, name)}")
     if settings.foils and models.controls is None:
         found.append("similarity.foils are control models: set models.controls")
+    return found
+
+
+def _extraction_problems(extraction: ExtractionConfig) -> list[str]:
+    found = below_one("extraction", extraction, ["batch_tokens"])
+    if extraction.sample_rows < 1:
+        found.append(f"extraction.sample_rows must be positive, it is {extraction.sample_rows}")
     return found
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from taskdepth.results.wording import spans
+
 
 class Regions(Protocol):
     """Where the layers split. `boundaries`: the 1-based last layer of each region but the last;
@@ -44,3 +46,9 @@ def region_names(regions: Regions | None) -> list[tuple[str, int, int]]:
     ends = [*regions.boundaries, regions.n_layers]
     starts = [1, *(end + 1 for end in ends[:-1])]
     return list(zip(regions.names, starts, ends, strict=True))
+
+
+def region_text(regions: Regions | None) -> str:
+    """Their names and layers, for a caption."""
+    named = [f"{name} {spans(range(a, b + 1))}" for name, a, b in region_names(regions)]
+    return f"regions: {', '.join(named)}" if named else "no regions"
