@@ -1,8 +1,9 @@
 """The two commands: compose the config, run the pipeline, tell errors in one line.
 
 Python's traceback helps whoever mends this package; a user's mistake deserves a sentence. So errors
-of our family and of Hydra's config system end as one line on stderr and exit code 1, unless
-HYDRA_FULL_ERROR=1 asks for everything. Anything else is a bug here and keeps its traceback.
+of our family and of Hydra's config system, a full disk and a folder that may not be written to end as
+one line on stderr and exit code 1, unless HYDRA_FULL_ERROR=1 asks for everything. Anything else is a
+bug here and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from rich.console import Console
 
 from taskdepth import config, launching, stopping, sweep
 from taskdepth.credentials import masked
-from taskdepth.errors import ConfigError, TaskdepthError, nearest
+from taskdepth.errors import ConfigError, ResultsError, TaskdepthError, nearest, told_by_the_system
 from taskdepth.trust import hydra_checked
 
 
@@ -166,6 +167,10 @@ def _main(name: str, run: Callable[[Any], float | None]) -> None:
             return begin(cfg)
         except TaskdepthError as error:
             _fail(error)
+        except Exception as error:
+            if (told := told_by_the_system(error)) is None:
+                raise
+            _fail(ResultsError(told))
 
     def begin(cfg: DictConfig) -> float | None:
         settings = config.resolve(cfg)

@@ -1,5 +1,13 @@
 """The one error family that users are meant to read: each message is a single, complete line."""
 
+from __future__ import annotations
+
+import errno
+import os
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+NO_RIGHT = (errno.EACCES, errno.EPERM, errno.EROFS)
+
 
 class TaskdepthError(Exception):
     """Something the user can put right; the message says what and how."""
@@ -24,6 +32,29 @@ class ResultsError(TaskdepthError):
 def first_line(error: Exception) -> str:
     """What a library says, in one line."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def told_by_the_system(error: BaseException) -> str | None:
+    """What a user can put right behind `error`: a disk without room, no right to write; None otherwise.
+
+    Libraries hide the system's answer: in what their error came from, or in its text.
+
+    >>> told_by_the_system(PermissionError(errno.EACCES, "Permission denied", "outputs"))
+    'outputs: Permission denied'
+    """
+    link: BaseException | None = error
+    while link is not None:
+        number, place = getattr(link, "errno", None), getattr(link, "filename", None)
+        if number in NO_ROOM or any(os.strerror(code) in str(link) for code in NO_ROOM):
+            where = f" for {place}" if place else ""
+            return (
+                f"no space left{where}: make room and run the same command again, it goes on from "
+                "what was finished"
+            )
+        if number in NO_RIGHT and place:
+            return f"{place}: {os.strerror(number)}"
+        link = link.__cause__ or link.__context__
+    return None
 
 
 def nearest(name: str, known: list[str], limit: int = 3) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from taskdepth import cli
+from taskdepth import cli, files
 
 ROOT = Path(__file__).parents[2]
 
@@ -135,6 +136,29 @@ def test_a_mistake_is_one_line_and_changes_nothing(
     assert lines[0].startswith("error: ")
     assert message in lines[0]
     assert {path: path.read_bytes() for path in precious} == precious
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [(errno.ENOSPC, "no space left for nowhere: make room"), (errno.EROFS, "nowhere: Read-only")],
+)
+def test_what_the_system_refuses_is_one_line(
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    code: int,
+    message: str,
+) -> None:
+    def refused(_: Path) -> None:
+        raise OSError(code, os.strerror(code), "nowhere")
+
+    monkeypatch.setattr(files, "_sync", refused)
+    monkeypatch.setattr(sys, "argv", ["train.py", *TWO_STEPS, "output=quiet"])
+    with pytest.raises(SystemExit) as stopped:
+        cli.train()
+    assert stopped.value.code == 1
+    (line,) = capfd.readouterr().err.strip().splitlines()
+    assert line.startswith(f"error: {message}")
 
 
 def test_everything_is_shown_when_asked(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

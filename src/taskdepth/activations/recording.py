@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ from taskdepth.activations import manifest, shard
 from taskdepth.activations.manifest import Manifest
 from taskdepth.activations.pooling import Pooling
 from taskdepth.activations.shard import ShardRecord
-from taskdepth.errors import ResultsError
+from taskdepth.errors import NO_ROOM, ResultsError
 from taskdepth.files import write_json
 
 UNFINISHED = "unfinished.json"
@@ -214,7 +213,7 @@ class Recording:
         try:
             yield
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno not in NO_ROOM:
                 raise
             n_rows = sum(map(len, self.missing))
             needed = size_bytes * n_rows // max(len(rows), 1)

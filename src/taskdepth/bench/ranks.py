@@ -1,4 +1,8 @@
-"""What a second process brings to the commands, one thread each: extraction, control models, tuning."""
+"""What a second process brings to the commands, one thread each: extraction, control models, tuning.
+
+Two processes of one machine share its memory and caches: what they multiply matrices with says how much of
+a second core is left by that alone.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +25,10 @@ from taskdepth.errors import ModelError
 N_PROCESSES = 2
 GOAL = 0.9
 WIDTH, BLOCKS = 256, 8
-COMMON = ("logger=none", "tasks=cluster:nli")
+# work for half a minute: what is done once by every process hardly counts in hours
+COMMON = ("logger=none", "tasks=[cluster:nli,cluster:sentiment,cluster:misc]")
+PRODUCTS = "matrix products"  # what the machine itself gives
+N_PRODUCTS, PRODUCT_WIDTH = 1500, 768
 TRAIN = ("adapter=lora", "trainer.accelerator=cpu", "trainer.val_examples_per_task=0")
 WORKS = {  # what is timed, the goal of its efficiency, and the settings of its command
     "extraction": (
@@ -52,9 +59,8 @@ def run() -> list[BenchRow]:
     """
     with tempfile.TemporaryDirectory() as folder:
         _prepare(Path(folder) / "model")
-        return [
-            row for name, (goal, _) in WORKS.items() for row in _of_work(name, goal, Path(folder))
-        ]
+        goals = {PRODUCTS: None} | {name: goal for name, (goal, _) in WORKS.items()}
+        return [row for name, goal in goals.items() for row in _of_work(name, goal, Path(folder))]
 
 
 def _of_work(name: str, goal: float | None, place: Path) -> list[BenchRow]:
@@ -120,6 +126,16 @@ def _prepare(folder: Path) -> None:
     model.tokenizer.save_pretrained(folder)
 
 
+def _multiply(n_processes: int) -> None:
+    """This process's share of the products."""
+    import torch
+
+    x = torch.randn(PRODUCT_WIDTH, PRODUCT_WIDTH, generator=torch.Generator().manual_seed(0))
+    for _ in range(N_PRODUCTS // n_processes):
+        x = x @ x
+        x /= x.norm()
+
+
 def main() -> None:
     """One process of a kind of work: its command, with a clock around the part that is shared."""
     from hydra import compose, initialize_config_dir
@@ -145,6 +161,9 @@ def main() -> None:
 
         return inside
 
+    if name == PRODUCTS:
+        clocked(_multiply)(int(n_processes))
+        return
     extracts = name == "extraction"
     overrides = [*WORKS[name][1], *COMMON, f"paths.root={place}"]
     overrides.append(f"name={name.replace(' ', '-')}-{n_processes}")

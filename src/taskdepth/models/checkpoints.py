@@ -30,7 +30,8 @@ class WholeCheckpoints(TorchCheckpointIO):
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
         with replacing(Path(path)) as partial:
-            torch.save(checkpoint, partial)
+            with partial.open("wb") as file:  # by its name, torch hides why it could not write
+                torch.save(checkpoint, file)
             _seal(partial)
 
 

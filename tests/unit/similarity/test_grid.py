@@ -107,6 +107,10 @@ def spoilt(kind):
     x = of_models["m0"]
     if kind == "offset":
         x[:, :, 3] += 3e4
+    if kind == "far":  # as far as means are trusted without a second look
+        x += 300 * x.std() * randn(200)
+    if kind == "too_far":
+        x += 3e5 * x.std() * randn(200)
     if kind == "outlier":  # one row holds nearly all of the variance
         x[1, 5] *= 1e5
     if kind == "first_row":
@@ -121,7 +125,8 @@ def spoilt(kind):
 
 
 @pytest.mark.parametrize(
-    "kind", ["offset", "outlier", "first_row", "nearly_equidistant", "tiny", "huge"]
+    "kind",
+    ["offset", "far", "too_far", "outlier", "first_row", "nearly_equidistant", "tiny", "huge"],
 )
 def test_within_tolerance_where_float32_alone_would_not_be(kind):
     of_models = spoilt(kind)
