@@ -194,7 +194,7 @@ def n_steps(config: TrainConfig, n_batches: int) -> int:
 
 
 def schedules(config: TrainConfig, lm: nn.Module) -> list[Callback]:
-    """What the way of tuning does between steps."""
+    """The callbacks by which a way of tuning acts between steps."""
     found: list[Callback] = []
     if config.adapter.method == "hft":
         found.append(HalfTuning(lm, config.seed, config.adapter.round_steps))

@@ -45,7 +45,7 @@ from taskdepth.tasks.spec import TaskSpec
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """What they work on, and where they leave what they find.
+    """The stages of one study: what they work on, and where they leave what they find.
 
     All ranks extract, probe and compare, and the first one writes; the other stages are the first one's alone.
     """

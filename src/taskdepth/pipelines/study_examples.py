@@ -32,7 +32,7 @@ class StudyExamples:
         return self._loaded[spec.name, split]
 
     def check(self, specs: Iterable[TaskSpec], targets: Iterable[str]) -> None:
-        """Before a model is loaded.
+        """Load every row, so that what is wrong with them is told before a model is loaded.
 
         Raises:
             DataError: a split is empty, or a task whose labels are to be probed has only one of them.

@@ -34,6 +34,7 @@ class TrainingData:
     val_examples_per_task: int | None
 
     def of_tasks(self, specs: Sequence[TaskSpec]) -> TaskDataModule:
+        """The rows of `specs`; raises as `TaskDataModule` does."""
         return TaskDataModule(
             self.source,
             specs,
@@ -46,6 +47,7 @@ class TrainingData:
         )
 
     def of_plain_text(self) -> PlainTextDataModule:
+        """The source's running text, for pre-training."""
         return PlainTextDataModule(
             self.source, self.tokeniser, batching=self.batching, seed=self.seed
         )

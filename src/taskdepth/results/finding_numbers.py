@@ -153,7 +153,7 @@ def similarity_of(table: LayerTable, role: Role) -> SimilarityFinding | None:
 
 
 def gain_of(table: LayerTable) -> Gain | None:
-    """None without values of both models."""
+    """Where tuning on all tasks brings most; None without values of both models."""
     found = gain_grid(table)
     if found is None:
         return None
