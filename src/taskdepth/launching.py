@@ -22,7 +22,7 @@ def is_first() -> bool:
 
 
 def number() -> int:
-    """Which of them it is, from 0."""
+    """The number of this process among them, from 0."""
     return int(os.environ.get("RANK", FIRST))
 
 

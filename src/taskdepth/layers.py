@@ -45,7 +45,7 @@ def find_blocks(model: nn.Module) -> nn.ModuleList:
 
 
 def n_blocks(model: nn.Module) -> int:
-    """L."""
+    """L, the number of transformer blocks."""
     return len(find_blocks(model))
 
 

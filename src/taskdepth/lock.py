@@ -34,7 +34,7 @@ class Owner:
 
     @property
     def is_dead(self) -> bool:
-        """Whether it surely runs no more; of another machine nobody can say so."""
+        """Whether the process has certainly ended; False on another machine, which cannot be asked."""
         if self.host != socket.gethostname():
             return False
         try:

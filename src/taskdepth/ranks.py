@@ -1,7 +1,7 @@
 """Ranks: the processes that share one command, on one machine or on many. torchrun starts them.
 
 Every rank runs the same command on the same files. What can be dealt out is dealt; what writes the
-results is done by the first rank, and the others hear what it came to.
+results is done by the first rank, and the others are told the result.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def n_ranks() -> int:
 
 
 def rank() -> int:
-    """The number of this one, from 0."""
+    """The number of this process, from 0."""
     return dist.get_rank() if is_joined() else 0
 
 
@@ -49,7 +49,7 @@ def is_first() -> bool:
 
 
 def n_nodes() -> int:
-    """On how many machines they are."""
+    """On how many machines the processes run."""
     return n_ranks() // int(os.environ.get("LOCAL_WORLD_SIZE", n_ranks()))
 
 
@@ -136,9 +136,9 @@ def first_before_others(work: Callable[[], Result]) -> Result:
 
 
 def deal(costs: Sequence[float], n_hands: int) -> list[list[int]]:
-    """Which items each rank does: the dearest first, each to the rank with the least to do.
+    """Which items each rank does: the costliest first, each to the rank with the least to do.
 
-    The dearest hand costs at most 4/3 of the least that is possible (Graham 1969, *Bounds on
+    The costliest share is at most 4/3 of the least that is possible (Graham 1969, *Bounds on
     Multiprocessing Timing Anomalies*, theorem 2).
 
     >>> deal([1.0, 5.0, 2.0, 3.0], 2)

@@ -120,7 +120,8 @@ def say_sentences(console: Console, sentences: Sequence[str]) -> None:
 
 
 def duration(seconds: float) -> str:
-    """
+    """Seconds as people say them.
+
     >>> duration(4.21), duration(42), duration(200), duration(3700)
     ('4.2 s', '42 s', '3 min 20 s', '1 h 1 min')
     """

@@ -354,7 +354,7 @@ def test_how_results_are_shown_does_not_change_what_is_computed() -> None:
 def test_tsne_is_refused_at_once_where_sklearn_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = ["report=paper_figures", "report.paper_figures.projection=tsne"]
     assert resolved("probe", *asked).report.paper_figures.projection == "tsne"
-    monkeypatch.setattr(config.checks, "find_spec", lambda _: None)
+    monkeypatch.setattr(config.probe_checks, "find_spec", lambda _: None)
     with pytest.raises(ConfigError, match=r"pip install 'taskdepth\[tsne\]'"):
         resolved("probe", *asked)
 

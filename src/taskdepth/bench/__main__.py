@@ -17,6 +17,21 @@ from taskdepth.errors import TaskdepthError
 
 
 def main() -> None:
+    """Run the benchmark that is asked for; the exit code is 2 where a goal is missed."""
+    arguments = _parser().parse_args()
+    try:
+        rows = _run(arguments)
+    except TaskdepthError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    if arguments.json:
+        print(json.dumps({"device": device(), "rows": [asdict(row) for row in rows]}, indent=1))
+    else:
+        Console().print(_table(rows))
+    sys.exit(0 if all(row.holds for row in rows) else 2)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m taskdepth.bench", description=__doc__)
     commands = parser.add_subparsers(dest="bench", required=True)
     training = commands.add_parser(
@@ -60,17 +75,7 @@ def main() -> None:
             "--model", type=Path, help=f"folder of a causal LM; without it, {model}"
         )
         command.add_argument("--data", type=Path, help=f"folder of JSONL tasks; without it, {data}")
-    arguments = parser.parse_args()
-    try:
-        rows = _run(arguments)
-    except TaskdepthError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
-    if arguments.json:
-        print(json.dumps({"device": device(), "rows": [asdict(row) for row in rows]}, indent=1))
-    else:
-        Console().print(_table(rows))
-    sys.exit(0 if all(row.holds for row in rows) else 2)
+    return parser
 
 
 def _run(arguments: argparse.Namespace) -> list[BenchRow]:

@@ -118,8 +118,8 @@ class _AtOnce:
         from taskdepth.config import TrainConfig
         from taskdepth.models import adapters, joint
         from taskdepth.models.bad_steps import StepGuard
-        from taskdepth.pipelines.at_once import Together
         from taskdepth.pipelines.learner import Learner
+        from taskdepth.pipelines.shared_steps import Together
         from taskdepth.tasks.spec import Kind, TaskSpec
 
         config = TrainConfig()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -20,6 +19,7 @@ from taskdepth.activations.extraction import BATCH_TOKENS, Adapted, extract, ext
 from taskdepth.activations.pooling import Pooling
 from taskdepth.bench.model import bench_model, bench_prompts
 from taskdepth.bench.row import BenchRow
+from taskdepth.bench.timing import wall_s
 from taskdepth.models import adapters
 from taskdepth.models.packing import packed
 
@@ -53,11 +53,11 @@ def _against_the_authors(
 ) -> list[BenchRow]:
     with tempfile.TemporaryDirectory() as folder:
         states: list[Tensor] = []
-        forward_s = _wall_s(lambda: states.extend(_authors(exact, prompts, Path(folder))))
-        generate_s = _wall_s(lambda: _generate(exact, tokenizer, prompts))
+        forward_s = wall_s(lambda: states.extend(_authors(exact, prompts, Path(folder))))
+        generate_s = wall_s(lambda: _generate(exact, tokenizer, prompts))
     _ours(half, prompts[:8])  # what the first call sets up is not counted
     ours: list[Tensor] = []
-    ours_s = _wall_s(lambda: ours.append(_ours(half, prompts)[Pooling.LAST_TOKEN]))
+    ours_s = wall_s(lambda: ours.append(_ours(half, prompts)[Pooling.LAST_TOKEN]))
     theirs = torch.stack(states, dim=1)[:-1]  # their last depth is after the norm, ours before it
     apart = float((ours[0][:-1] - theirs).norm() / theirs.norm())
     both = ("the authors' way, with generate", forward_s + generate_s, 25.0)
@@ -193,11 +193,5 @@ def _product(dtype: torch.dtype) -> None:
 
 def _in_turn(ours: Callable[[], object], theirs: Callable[[], object]) -> tuple[float, float]:
     """The best wall time of each, both run by turns: what else the machine does befalls both."""
-    times = [(_wall_s(ours), _wall_s(theirs)) for _ in range(N_REPEATS)]
+    times = [(wall_s(ours), wall_s(theirs)) for _ in range(N_REPEATS)]
     return min(a for a, _ in times), min(b for _, b in times)
-
-
-def _wall_s(work: Callable[[], object]) -> float:
-    start_s = time.perf_counter()
-    work()
-    return time.perf_counter() - start_s

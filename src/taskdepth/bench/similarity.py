@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from taskdepth.bench.row import BenchRow
+from taskdepth.bench.timing import wall_s
 from taskdepth.similarity.cka import debiased_cka, linear_cka
 from taskdepth.similarity.grid import CkaGrid, cka_grid
 
@@ -152,10 +153,4 @@ def _distance_from_float64(grid: CkaGrid, files: dict[str, list[Path]], depths: 
 
 
 def _best_s(work: Callable[[], object]) -> float:
-    return min(_wall_s(work) for _ in range(N_REPEATS))
-
-
-def _wall_s(work: Callable[[], object]) -> float:
-    start_s = time.perf_counter()
-    work()
-    return time.perf_counter() - start_s
+    return min(wall_s(work) for _ in range(N_REPEATS))

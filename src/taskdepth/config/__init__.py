@@ -5,9 +5,7 @@ points (sources, architectures, PEFT configs) stay open dicts that carry `_targe
 import torch, so that `--help` answers at once.
 """
 
-from taskdepth.config.checks import (
-    problems,
-)
+from taskdepth.config.checks import problems
 from taskdepth.config.composing import (
     conf_dir,
     fingerprint,
@@ -25,6 +23,7 @@ from taskdepth.config.schemas import (
     DataConfig,
     EvaluationConfig,
     LoggerConfig,
+    ModelConfig,
     PlacementConfig,
     ProbeConfig,
     SimilarityConfig,
@@ -42,6 +41,7 @@ __all__ = [
     "DataConfig",
     "EvaluationConfig",
     "LoggerConfig",
+    "ModelConfig",
     "PlacementConfig",
     "ProbeConfig",
     "SimilarityConfig",

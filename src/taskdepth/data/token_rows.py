@@ -60,6 +60,7 @@ class TokenRows(Sequence[TokenisedRow]):
         )
 
     def task(self, i: int) -> str:
+        """The task of row i."""
         return self._tasks[i]
 
     def n_tokens(self, i: int) -> int:

@@ -21,9 +21,10 @@ CHECKSUM_BYTES = 32
 
 
 class WholeCheckpoints(TorchCheckpointIO):
-    """Lightning's own way goes through the system's temporary folder: a move from there may be a copy.
+    """Writes each checkpoint beside its place, and moves it there when it is whole.
 
-    A checkpoint is a zip archive; ours ends with a checksum of all its bytes, as the archive's comment.
+    Lightning's own way goes through the system's temporary folder: a move from there may be a copy. A
+    checkpoint is a zip archive; ours ends with a checksum of all its bytes, as the archive's comment.
     """
 
     def save_checkpoint(

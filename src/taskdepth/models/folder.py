@@ -68,8 +68,10 @@ def check_model(folder: Path, trust_remote_code: str | None) -> None:
 
 
 def check_attention(implementation: Any, source: object) -> None:
-    """Raises:
-    ModelError: it is a kernel from the hub, which is compiled code of somebody's.
+    """Refuse an attention implementation that would be fetched.
+
+    Raises:
+        ModelError: it is a kernel from the hub, which is compiled code of somebody's.
     """
     if isinstance(implementation, str) and "/" in implementation:
         raise ModelError(f"{source} asks for a kernel from the hub, {implementation}: not allowed")
@@ -79,7 +81,7 @@ def check_adapter(folder: Path) -> None:
     """Refuse an adapter folder without safetensors, or whose config brings in something else.
 
     Raises:
-        ModelError: it is so.
+        ModelError: it has none, or its config does.
     """
     if not (folder / ADAPTER_WEIGHTS).is_file():
         others = sorted(path.name for path in folder.glob("adapter_model.*"))
@@ -95,7 +97,7 @@ def read_object(path: Path) -> dict[str, Any]:
     """The JSON object in `path`.
 
     Raises:
-        ModelError: it is missing, or none.
+        ModelError: the file is missing, or holds something else.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -111,7 +111,7 @@ def n_bytes(n_tokens: int, d_model: int, dtype: torch.dtype) -> int:
 
 def reusable_blocks(lm: Any) -> int:
     """How many of the lowest blocks give the same for a row in every step: nothing in them or below learns, and
-    they do not throw dice. 0 where the model cannot be resumed above them."""
+    they have no dropout. 0 where the model cannot be resumed above them."""
     first = _first_learning(lm)
     if first < 1 or not can_resume(lm) or not is_constant(lm, first):
         return 0

@@ -95,8 +95,10 @@ def tasks_of(model: nn.Module) -> tuple[str, ...]:
 
 
 def check_splits(model: nn.Module) -> None:
-    """Raises:
-    ModelError: a weight of a routed adapter cannot be cut into its splits.
+    """Refuse a routed adapter that the model has no room for.
+
+    Raises:
+        ModelError: a weight of a routed adapter cannot be cut into its splits.
     """
     for name, module in model.named_modules():
         if not isinstance(module, PolyLayer):
@@ -127,8 +129,10 @@ def read(folder: Path) -> tuple[str, ...]:
 
 
 def check(folder: Path, task: str) -> None:
-    """Raises:
-    ModelError: the adapter in `folder` has routes, but none for `task`.
+    """Refuse a task that a routed adapter was not trained on.
+
+    Raises:
+        ModelError: the adapter in `folder` has routes, but none for `task`.
     """
     if tasks := read(folder):
         _index_of(task, tasks)

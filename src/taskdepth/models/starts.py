@@ -51,8 +51,10 @@ def kind(config: Any) -> str:
 
 
 def check_calibration(config: Any, calibration: Calibration) -> None:
-    """Raises:
-    ModelError: the method starts from activations, and there are no rows, or too short ones.
+    """Refuse a method that would have nothing to start from.
+
+    Raises:
+        ModelError: the method starts from activations, and there are no rows, or too short ones.
     """
     name = kind(config)
     if name not in FROM_DATA:

@@ -258,7 +258,7 @@ class InstructionTuner(lightning.LightningModule):
 
 
 def keep_answers(validated: TaskScores, scores: AnswerScores, task: Int[Tensor, " n"]) -> None:
-    """Add to `validated` what the examples of `task` (its index, each) came to."""
+    """Add the scores of a batch to `validated`; `task` is the index of each example's task."""
     validated["loss"].update(task, scores.loss, scores.n_tokens)
     validated["exact_match"].update(task, scores.is_decoded.float())
     closed = scores.is_closed

@@ -53,7 +53,7 @@ def train_controls(
     `controls/failed.json` lists it, with the reason.
 
     Returns:
-        task → what `controls.json` says of it; nothing for who does not lead.
+        task → what `controls.json` says of it; empty for a process that does not lead.
 
     Raises:
         TaskdepthError: some failed; it comes after all other tasks are trained and saved.

@@ -96,15 +96,9 @@ def fit(
     with (
         stopping.between_steps() as request,
         prepared(lm, config, data.batching.packed),
-        warnings.catch_warnings(),
+        _without_warnings(),
     ):
         trainer.callbacks.append(StopBetweenSteps(request))  # type: ignore[attr-defined]
-        # a resumed run finds its own checkpoints; that is the purpose
-        warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
-        # a named checkpoint may come from another run; nothing of its folder is wanted
-        warnings.filterwarnings("ignore", message="The dirpath has changed")
-        # validation while tuning is shorter than an epoch of logging
-        warnings.filterwarnings("ignore", message="The number of training batches")
         try:
             trainer.fit(
                 tuner, datamodule=data, ckpt_path=ckpt_path, weights_only=ckpt_path is not None
@@ -128,6 +122,19 @@ def fit(
         reused_blocks=prefix.first_block if prefix else 0,
         skipped_steps=tuple(guard.skipped),
     )
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Of Lightning, about what is meant to be so."""
+    with warnings.catch_warnings():
+        # a resumed run finds its own checkpoints; that is the purpose
+        warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+        # a named checkpoint may come from another run; nothing of its folder is wanted
+        warnings.filterwarnings("ignore", message="The dirpath has changed")
+        # validation while tuning is shorter than an epoch of logging
+        warnings.filterwarnings("ignore", message="The number of training batches")
+        yield
 
 
 def prefix_cache(
@@ -187,7 +194,7 @@ def n_steps(config: TrainConfig, n_batches: int) -> int:
 
 
 def schedules(config: TrainConfig, lm: nn.Module) -> list[Callback]:
-    """What the way of tuning does between steps."""
+    """The callbacks by which a way of tuning acts between steps."""
     found: list[Callback] = []
     if config.adapter.method == "hft":
         found.append(HalfTuning(lm, config.seed, config.adapter.round_steps))

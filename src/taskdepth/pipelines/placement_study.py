@@ -35,9 +35,9 @@ from taskdepth.pipelines.placing import (
     study_evidence,
 )
 from taskdepth.pipelines.scoring import score_tasks
-from taskdepth.results.findings import spans
 from taskdepth.results.placement import ByTask, Fit, summarise, write_rows
 from taskdepth.results.placement_figure import save_figure
+from taskdepth.results.wording import spans
 from taskdepth.selection.placement import LayerSelection
 from taskdepth.tasks.spec import Source, TaskSpec
 from taskdepth.types import Split

@@ -30,7 +30,7 @@ class TaskQueue:
 
     @property
     def n_done(self) -> int:
-        """By whichever process."""
+        """How many tasks are done, by whichever process."""
         return sum(self._record(spec).is_file() for spec in self._specs)
 
     def take(self) -> TaskSpec | None:
@@ -78,7 +78,7 @@ class TaskQueue:
         return self._record(spec).is_file() and spec.name not in self._again
 
     def put_back(self, spec: TaskSpec) -> None:
-        """Whatever became of it."""
+        """Let go of a task that was taken, whatever became of it."""
         self._taken.pop(spec.name).close()
 
     def wait(self) -> bool:

@@ -19,7 +19,10 @@ COLUMNS = ("task", "cluster", "rows", "train_loss", "loss", "exact_match", "rank
 
 
 def log_outcome(run: Any, config: TrainConfig, metrics: Mapping[str, Any], folder: Path) -> None:
-    """`metrics` are those of metrics.json or controls.json; the model lies in `folder`."""
+    """Log scores, the table of tasks, and what the model was made from.
+
+    `metrics` are those of metrics.json or controls.json; the model lies in `folder`.
+    """
     for name, value in metrics.items():
         if isinstance(value, (int, float)):
             run.summary[name] = value
@@ -43,7 +46,7 @@ def log_outcome(run: Any, config: TrainConfig, metrics: Mapping[str, Any], folde
 
 
 def task_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row a task, or a control model: `COLUMNS`, None where a task has no such score."""
+    """One row for each task or control model: `COLUMNS`, None where it has no such score."""
     rows = [
         {
             **{column: about.get(column) for column in COLUMNS},

@@ -1,4 +1,4 @@
-"""What the words of a prompt give away: the baseline that reads token counts instead of states."""
+"""What the words of a prompt give away: probes that read token counts instead of states."""
 
 from __future__ import annotations
 

@@ -77,18 +77,18 @@ class Inputs:
         return cls(gram, mean, axes, variance, centred, float(n_rows), rows)
 
     def logits(self, w: Float[Tensor, "b g k coordinates"]) -> Float[Tensor, "b g k n"]:
-        """Without the bias."""
+        """The logits of the rows, without the bias."""
         return _product(w, self.matrix.mT)
 
     def gradient(self, residual: Float[Tensor, "b g k n"]) -> Float[Tensor, "b g k coordinates"]:
-        """What the rows' derivatives by the logits are by the weights."""
+        """The derivative by the weights, from the rows' derivatives by the logits."""
         if self.spanning is not None:
             # what all rows have in common is nothing: the rows are centred
             return residual - residual.mean(dim=3, keepdim=True)
         return self.rows.sum(_product(residual, self.matrix))
 
     def dual(self, w: Tensor, logits: Tensor) -> Float[Tensor, "b g k coordinates"]:
-        """What a gradient, or weights, are multiplied with for their inner product with `w`."""
+        """What a gradient, or weights, must be multiplied with to get their inner product with `w`."""
         return w if self.spanning is None else logits
 
     def solve(

@@ -22,8 +22,10 @@ class Layout:
 
     @classmethod
     def of(cls, x: Tensor, *per_row: Tensor) -> Layout:
-        """Raises:
-        DataError: the leading dimensions do not broadcast.
+        """The layout of inputs `x` and of values per row, such as labels and weights.
+
+        Raises:
+            DataError: the leading dimensions do not broadcast.
         """
         try:
             problems = np.broadcast_shapes(x.shape[:-2], *(t.shape[:-1] for t in per_row))

@@ -140,7 +140,7 @@ class Regressions:
         return self.sum_ranks(dot(self._weighted(p), change.square_()))
 
     def mean_curvature(self, answers: Answers) -> MeanCurvature:
-        """That of the log-loss, summed over the rows."""
+        """The second derivative of the log-loss by the logits, summed over the rows."""
         p = answers.p
         if self.two_classes:
             each = self.sum_ranks(self._weighted(p - p.square()).sum(dim=3, keepdim=True))

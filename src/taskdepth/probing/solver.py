@@ -106,8 +106,10 @@ def solve(
 def check(
     x: Tensor, y: Tensor, l2s: Sequence[float], weight: Tensor | None, n_classes: int
 ) -> None:
-    """Raises:
-    ConfigError, DataError: as `fit_logistic`.
+    """Refuse what cannot be fitted, before any work is done.
+
+    Raises:
+        ConfigError, DataError: as `fit_logistic`.
     """
     if wrong := [l2 for l2 in l2s if not (math.isfinite(l2) and l2 > 0)]:
         raise ConfigError(f"l2 must be positive and finite, not {wrong[0]}")
@@ -128,8 +130,10 @@ def check(
 
 
 def check_left(weight: Tensor | None, rows: Rows) -> None:
-    """Raises:
-    DataError: the weights leave a problem without rows.
+    """Refuse a problem of which no row is left.
+
+    Raises:
+        DataError: the weights leave a problem without rows.
     """
     if weight is not None and not bool(rows.sum((weight > 0).double().sum(dim=-1)).all()):
         raise DataError("the weights of a problem are all 0")

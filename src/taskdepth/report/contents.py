@@ -17,9 +17,10 @@ from taskdepth.report.labels import model_label, quantity_title
 from taskdepth.report.map_contents import depth_map_contents, task_map_contents
 from taskdepth.report.packing import packed
 from taskdepth.report.study import Study
-from taskdepth.results.findings import counted, region_names
 from taskdepth.results.layer_grid import LayerGrid, grid
+from taskdepth.results.regions import region_names
 from taskdepth.results.table import LayerTable, Row
+from taskdepth.results.wording import counted
 from taskdepth.selection.regions import Regions
 from taskdepth.types import Role
 

@@ -8,8 +8,8 @@ from typing import Any
 from taskdepth.report.labels import model_label, quantity_title
 from taskdepth.report.packing import packed
 from taskdepth.results.depth_maps import DepthMap
-from taskdepth.results.findings import counted
 from taskdepth.results.task_maps import TaskMaps
+from taskdepth.results.wording import counted
 
 # maps of single tasks are many; of other measures and poolings the mean over tasks is enough
 OF_TASKS = "debiased_cka"

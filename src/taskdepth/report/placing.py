@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from taskdepth.layers import depth_of
-from taskdepth.results.findings import region_names
+from taskdepth.results.regions import region_names
 from taskdepth.selection.lora import lora_arguments
 from taskdepth.selection.placement import LayerSelection
 

@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 
 from taskdepth.report.labels import ROLES
 from taskdepth.report.study import Study
-from taskdepth.results.findings import Findings, counted, region_names, spans
+from taskdepth.results.findings import Findings
+from taskdepth.results.regions import region_names
+from taskdepth.results.wording import counted, spans
 
 NOTHING = "–"
 

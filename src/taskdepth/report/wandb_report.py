@@ -100,7 +100,8 @@ def to_json(report: Any) -> str:
 
 
 def check_installed() -> None:
-    """
+    """Refuse to go on without the library that W&B Reports are made with.
+
     Raises:
         ConfigError: wandb-workspaces is not installed.
     """

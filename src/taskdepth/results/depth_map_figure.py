@@ -21,8 +21,8 @@ from taskdepth.results.drawing import (
     UNDEFINED,
     NothingToDrawError,
 )
-from taskdepth.results.findings import counted
 from taskdepth.results.layer_grid import MEASURE, MEASURE_NAME, ROLE_NAMES
+from taskdepth.results.wording import counted
 from taskdepth.types import Role
 
 N_COLUMNS = 3

@@ -19,6 +19,7 @@ from matplotlib.lines import Line2D
 from taskdepth.errors import ResultsError
 from taskdepth.files import replacing
 from taskdepth.results.layer_grid import ROLE_NAMES, LayerGrid
+from taskdepth.results.regions import Regions, region_names
 from taskdepth.types import Role
 
 DPI = 150
@@ -52,6 +53,7 @@ def save(makers: Mapping[str, Callable[[], Figure]], folder: Path) -> dict[str, 
 
 
 def layer_axis(axes: Axes, layers: Sequence[int]) -> None:
+    """Ticks and grid of the axis that `layers` stand on."""
     every = next(step for step in (1, 2, 4, 5, 10, 20, 50, 1000) if len(layers) <= 10 * step)
     axes.set_xticks([layer for layer in layers if layer == layers[0] or layer % every == 0])
     axes.tick_params(labelsize=SMALL, length=2)
@@ -95,10 +97,12 @@ def finish(
 
 
 def all_layers(grids: Iterable[LayerGrid]) -> list[int]:
+    """Those of any grid, in order."""
     return sorted({layer for found in grids for layer in found.layers})
 
 
 def role_handles(roles: Mapping[Role, object]) -> list[Artist]:
+    """The lines of a legend that tell the models apart."""
     return [
         legend_line(
             f"{ROLE_NAMES[role]} model", color=COLOURS[role], marker=MARKERS[role], markersize=4
@@ -108,10 +112,12 @@ def role_handles(roles: Mapping[Role, object]) -> list[Artist]:
 
 
 def legend_line(label: str, **look: Any) -> Artist:
+    """A line of a legend for what is drawn with this look."""
     return Line2D([], [], label=label, **look)
 
 
 def examples_text(grids: Iterable[LayerGrid]) -> str:
+    """How many examples the values rest on, for a caption."""
     n = np.concatenate([found.n[found.n > 0] for found in grids])
     if not n.size:
         return "n unknown"
@@ -144,4 +150,23 @@ def significance_marks(
 
 
 def model_name(role: str) -> str:
+    """The role as figures name it."""
     return f"{ROLE_NAMES[Role(role)]} model"
+
+
+def name_regions(
+    axes: Axes, regions: Regions | None, edges: Sequence[float], column_in: float
+) -> None:
+    """The regions' names above the axes, between their `edges`, where there is room for them."""
+    for (name, _, _), low, high in zip(region_names(regions), edges, edges[1:], strict=False):
+        if (high - low) * column_in > 0.075 * len(name):
+            axes.annotate(
+                name,
+                ((low + high) / 2, 1.0),
+                xytext=(0, 3),
+                xycoords=axes.get_xaxis_transform(),
+                textcoords="offset points",
+                ha="center",
+                fontsize=SMALL,
+                color=GREY,
+            )

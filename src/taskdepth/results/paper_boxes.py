@@ -24,7 +24,6 @@ from taskdepth.results.drawing import (
     legend_line,
     short,
 )
-from taskdepth.results.findings import counted
 from taskdepth.results.layer_grid import (
     COMPARED,
     FLOOR,
@@ -36,6 +35,7 @@ from taskdepth.results.layer_grid import (
 )
 from taskdepth.results.paper_numbers import PaperNumbers
 from taskdepth.results.table import LayerTable
+from taskdepth.results.wording import counted
 from taskdepth.types import Role
 
 

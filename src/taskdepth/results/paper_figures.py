@@ -43,7 +43,6 @@ from taskdepth.results.drawing import (
     short,
     significance_marks,
 )
-from taskdepth.results.findings import counted
 from taskdepth.results.layer_grid import (
     COMPARED,
     ROLE_NAMES,
@@ -53,6 +52,7 @@ from taskdepth.results.paper_boxes import similarity_boxes, similarity_boxes_by_
 from taskdepth.results.paper_maps import task_maps
 from taskdepth.results.paper_numbers import PaperNumbers, Scatter
 from taskdepth.results.table import LayerTable
+from taskdepth.results.wording import counted
 from taskdepth.types import Role
 
 FIGURES = tuple(f"paper_fig{number}" for number in range(2, 8))

@@ -29,12 +29,12 @@ from taskdepth.results.drawing import (
     short,
     significance_marks,
 )
-from taskdepth.results.findings import counted
 from taskdepth.results.layer_grid import (
     COMPARED,
 )
 from taskdepth.results.paper_numbers import Agreement, PaperNumbers
 from taskdepth.results.task_maps import MEASURES
+from taskdepth.results.wording import counted
 from taskdepth.types import Role
 
 AGREEMENT_STYLES = {"centroid_cosine": "-", "covariance_cosine": "--"}

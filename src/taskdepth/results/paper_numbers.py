@@ -98,7 +98,7 @@ class PaperNumbers:
         return shown.only([task not in self.unseen for task in shown.tasks])
 
     def not_seen(self, shown: LayerGrid) -> LayerGrid:
-        """The others."""
+        """The tasks that it was not tuned on."""
         return shown.only([task in self.unseen for task in shown.tasks])
 
     def dimensions(self, role: Role) -> LayerGrid:

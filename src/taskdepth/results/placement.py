@@ -16,8 +16,8 @@ from jaxtyping import Float
 from taskdepth.errors import ResultsError
 from taskdepth.files import replacing
 from taskdepth.layers import depth_of
-from taskdepth.results.findings import counted, spans
 from taskdepth.results.paired import ERROR, Interval, PairedMeans
+from taskdepth.results.wording import counted, spans
 
 SCHEMA_VERSION = 1
 
@@ -133,19 +133,18 @@ def summarise(
         for cluster in dict.fromkeys(clusters[task] for task in tasks)
     }
     at = policies.index(reference)
-    lines = []
-    for i, policy in enumerate(policies):
-        of_policy = [by_key[policy, seed] for seed in seeds]
-        lines.append(
-            _line(
-                of_policy,
-                [by_key[reference, seed] for seed in seeds],
-                reasons[policy],
-                over_untuned=float(all_tasks.means[i] - before.mean()),
-                gain=all_tasks.difference(i, at),
-                clusters={name: means.difference(i, at) for name, means in of_cluster.items()},
-            )
+    of_reference = [by_key[reference, seed] for seed in seeds]
+    lines = [
+        _line(
+            [by_key[policy, seed] for seed in seeds],
+            of_reference,
+            reasons[policy],
+            over_untuned=float(all_tasks.means[i] - before.mean()),
+            gain=all_tasks.difference(i, at),
+            clusters={name: means.difference(i, at) for name, means in of_cluster.items()},
         )
+        for i, policy in enumerate(policies)
+    ]
     winner, verdict = _verdict(lines, all_tasks, reference, score, len(tasks), len(seeds))
     return PlacementFindings(
         score=score,
@@ -153,7 +152,7 @@ def summarise(
         n_tasks=len(tasks),
         seeds=tuple(seeds),
         steps=fits[0].steps,
-        tokens=tuple(by_key[reference, seed].tokens for seed in seeds),
+        tokens=tuple(fit.tokens for fit in of_reference),
         lines=tuple(sorted(lines, key=lambda line: -line.gain.value)),
         winner=winner,
         verdict=verdict,

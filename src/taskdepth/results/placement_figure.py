@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from taskdepth.files import replacing
-from taskdepth.results.figures import ADAPTED, DPI, GREY, NORMAL, SMALL
+from taskdepth.results.drawing import ADAPTED, DPI, GREY, NORMAL, SMALL
 from taskdepth.results.placement import SCORE_NAMES, PlacementFindings, PolicyLine
 
 

@@ -14,9 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from taskdepth.errors import ResultsError
-from taskdepth.results.findings import spans, summarise
+from taskdepth.results.findings import summarise
 from taskdepth.results.layer_grid import MEASURE_NAME
 from taskdepth.results.table import LayerTable
+from taskdepth.results.wording import spans
 from taskdepth.types import Role
 
 

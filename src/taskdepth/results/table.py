@@ -122,7 +122,7 @@ class LayerTable:
         return max((row.depth for row in self._rows), default=0)
 
     def to_arrow(self) -> pa.Table:
-        """One row a value, with the columns and the schema version of `layers.parquet`."""
+        """One row for each value, with the columns and the schema version of `layers.parquet`."""
         columns = {name: [getattr(row, name) for row in self._rows] for name in SCHEMA.names}
         return pa.table(columns, schema=SCHEMA)
 

@@ -73,6 +73,23 @@ def tracked(
     if os.environ.get("WANDB_SWEEP_ID") and suffixed and part.stage != FINDINGS:
         yield None  # an agent of `wandb sweep` has one run for the whole command
         return
+    run = _begun(settings, folder, part, name, config, suffixed)
+    exit_code = 1
+    try:
+        yield run
+        exit_code = 0
+    finally:
+        run.finish(exit_code=exit_code)
+
+
+def _begun(
+    settings: LoggerConfig,
+    folder: Path,
+    part: Part,
+    name: str,
+    config: Mapping[str, Any],
+    suffixed: bool,
+) -> Any:
     mode = wandb_mode(settings.mode)
     job = _sweep_job()
     study = settings.group or (job.sweep if job else name)
@@ -97,12 +114,7 @@ def tracked(
     )
     for names in HIDDEN:
         run.define_metric(names, hidden=True)
-    exit_code = 1
-    try:
-        yield run
-        exit_code = 0
-    finally:
-        run.finish(exit_code=exit_code)
+    return run
 
 
 @dataclass(frozen=True, slots=True)

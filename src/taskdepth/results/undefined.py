@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from taskdepth.results.findings import counted, spans
+from taskdepth.results.wording import counted, spans
 
 
 @dataclass(frozen=True, slots=True)

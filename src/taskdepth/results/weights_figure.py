@@ -20,9 +20,9 @@ from taskdepth.results.drawing import (
     layer_axis,
     legend_line,
 )
-from taskdepth.results.findings import counted
 from taskdepth.results.layer_grid import LayerGrid, across_tasks, grid
 from taskdepth.results.table import LayerTable
+from taskdepth.results.wording import counted
 from taskdepth.types import Role
 
 # what a panel shows, and its name on the axis

@@ -21,7 +21,8 @@ class Slice:
 
     @classmethod
     def parse(cls, expression: str) -> Slice:
-        """
+        """The rows that `expression` names.
+
         Raises:
             DataError: `expression` is no split with whole numbers of rows.
 

@@ -24,8 +24,10 @@ def digest(text: str) -> bytes:
 
 
 def check_shares(validation: float, test: float) -> None:
-    """Raises:
-    ConfigError: the shares are negative, or leave nothing to train on.
+    """Refuse shares of rows that cannot be dealt out.
+
+    Raises:
+        ConfigError: the shares are negative, or leave nothing to train on.
     """
     if min(validation, test) < 0 or validation + test >= 1:
         raise ConfigError(

@@ -25,6 +25,7 @@ class Spectrum:
 
     @classmethod
     def of(cls, weight: Float[Tensor, "d_out d_in"]) -> Spectrum:
+        """That of `weight`, computed in float64."""
         u, s, vh = torch.linalg.svd(weight.detach().to(torch.float64), full_matrices=False)
         return cls(u, s, vh.T)
 

@@ -11,8 +11,9 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from taskdepth.bench import __main__ as command
-from taskdepth.bench import probing, probing_problems
-from taskdepth.bench.probing import L2S, Work
+from taskdepth.bench import probing, probing_folds, probing_memory, probing_problems
+from taskdepth.bench.probing import Work
+from taskdepth.bench.probing_folds import L2S
 from taskdepth.bench.probing_problems import BenchProblem
 from taskdepth.bench.row import BenchRow
 from taskdepth.errors import DataError, ModelError
@@ -70,11 +71,11 @@ def test_sides_that_differ_do_not_agree(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_folds_are_told_as_a_share_of_the_limit() -> None:
-    rows = probing._folds_against_one_fit(problems())
+    rows = probing_folds.folds_against_one_fit(problems())
     assert [row.goal for row in rows] == [1.0, None, None]
     assert rows[0].agreement is not None
     assert rows[0].agreement <= 0.05
-    row = probing._of_limit("n", one_s=2.0, ours_s=5.0)
+    row = probing_folds._of_limit("n", one_s=2.0, ours_s=5.0)
     assert row.ratio == pytest.approx(1.2)
     assert "2.50 x one fit" in row.name
     assert (len(L2S), L2S[0], L2S[-1]) == (10, 1.0, pytest.approx(1e4))
@@ -84,7 +85,7 @@ def test_folds_are_told_as_a_share_of_the_limit() -> None:
 def test_memory_is_what_a_process_grows_by() -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(8, 2000, 400, generator=generator)
-    row = probing._memory(BenchProblem("p", x, x, torch.arange(2000) % 2))
+    row = probing_memory.memory(BenchProblem("p", x, x, torch.arange(2000) % 2))
     # the process holds the inputs themselves; few and small, they are less than what works on them
     assert 0.1 < row.ratio < 1.5
     assert "24 MiB" in row.against

@@ -29,6 +29,7 @@ from taskdepth.errors import DataError, ModelError, TaskdepthError
 from taskdepth.models import adapters
 from taskdepth.pipelines import at_once, begun
 from taskdepth.pipelines.fitting import FitReport, fit
+from taskdepth.pipelines.shared_steps import Together
 from taskdepth.pipelines.task_queue import TaskQueue
 from taskdepth.seeds import stable_seed
 from taskdepth.tasks.spec import Kind, TaskSpec
@@ -142,14 +143,14 @@ def together(
     config: Any, trainee: Trainee, names: Sequence[str], monkeypatch: pytest.MonkeyPatch
 ) -> tuple[dict[str, FitReport | TaskdepthError], dict[str, list[float]]]:
     losses: dict[str, list[float]] = {name: [] for name in names}
-    take = at_once.Together._take
+    take = Together._take
 
     def recorded(self: Any, turn: Any) -> None:
         losses[turn.learner.spec.name].append(turn.learner.loss)
         take(self, turn)
 
     with monkeypatch.context() as patch:
-        patch.setattr(at_once.Together, "_take", recorded)
+        patch.setattr(Together, "_take", recorded)
         specs = [SPECS.get(name, TaskSpec(name, "c", Kind.GENERATION)) for name in names]
         with TemporaryDirectory() as folder:
             done = at_once.train_at_once(
@@ -218,7 +219,7 @@ def test_one_that_was_stopped_goes_on_as_if_it_had_not_been(
     config = settings("control.at_once=2", "trainer.accumulate_batches=3")
     whole = Trainee(tiny_llama().lm, accumulated=3)
     expected, _ = together(config, whole, list(N_ROWS), monkeypatch)
-    take, taken = at_once.Together._take, 0
+    take, taken = Together._take, 0
 
     def stopped(self: Any, turn: Any) -> None:
         nonlocal taken
@@ -231,7 +232,7 @@ def test_one_that_was_stopped_goes_on_as_if_it_had_not_been(
     found: dict[str, Any] = {}
     all_specs = list(SPECS.values())
     with monkeypatch.context() as patch, stopping.stoppable():
-        patch.setattr(at_once.Together, "_take", stopped)
+        patch.setattr(Together, "_take", stopped)
         queue = queue_of(all_specs, tmp_path)
         outcomes = at_once.train_at_once(config, cut.lm, queue, cut, tmp_path)
         with pytest.raises(stopping.Stopped):

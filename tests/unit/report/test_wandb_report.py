@@ -15,7 +15,7 @@ from wandb_workspaces.reports.v2 import internal
 from wandb_workspaces.reports.v2.interface import Report, UnknownPanel
 
 from taskdepth.errors import ConfigError, ResultsError
-from taskdepth.report import wandb_blocks, wandb_report
+from taskdepth.report import wandb_markdown, wandb_report
 from taskdepth.report.wandb_runs import read_runs, varied
 from taskdepth.results.layer_log import layer_series
 from taskdepth.results.table import LayerTable, Row
@@ -201,7 +201,7 @@ def test_a_placement_study_is_told_by_policy(report: Any) -> None:
 def test_names_are_not_markup(report: Any) -> None:
     markdown = "\n".join(b.text for b in report.blocks if isinstance(b, wr.MarkdownBlock))
     assert r"con\_trols\|" in markdown
-    assert wandb_blocks._escaped("<b>[x](y)</b>") == r"\<b\>\[x\](y)\</b\>"
+    assert wandb_markdown.escaped("<b>[x](y)</b>") == r"\<b\>\[x\](y)\</b\>"
 
 
 def test_what_varies_is_what_was_swept(runs: list[Path]) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 from taskdepth.errors import ResultsError
 from taskdepth.results.depth_map_figure import depth_map_figure, save_depth_maps
 from taskdepth.results.depth_maps import DepthMap, DepthMaps, mean_over_tasks
-from taskdepth.results.figures import NothingToDrawError
+from taskdepth.results.drawing import NothingToDrawError
 
 PAIRS = [("pretrained", "pretrained"), ("pretrained", "control"), ("control", "control")]
 

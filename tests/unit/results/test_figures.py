@@ -8,16 +8,11 @@ from matplotlib.colors import to_hex
 from PIL import Image
 
 from taskdepth.errors import ResultsError
-from taskdepth.results.figures import (
-    ADAPTED,
-    COLOURS,
-    DPI,
-    probe_accuracy_by_cluster,
-    region_curves,
-    save_all,
-    similarity_heatmap,
-    task_identity,
-)
+from taskdepth.results.drawing import ADAPTED, COLOURS, DPI
+from taskdepth.results.figures import save_all
+from taskdepth.results.probe_figures import probe_accuracy_by_cluster, task_identity
+from taskdepth.results.region_figure import region_curves
+from taskdepth.results.similarity_figure import similarity_heatmap
 from taskdepth.results.table import LayerTable
 from taskdepth.types import Role
 

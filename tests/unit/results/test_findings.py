@@ -2,11 +2,9 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
-from taskdepth.results.findings import region_names, spans, summarise
-from taskdepth.results.layer_grid import across_tasks, grid
+from taskdepth.results.findings import summarise
 from taskdepth.results.table import LayerTable, Row
 from taskdepth.types import Role
 
@@ -26,71 +24,6 @@ def probe(target: str, name: str, values: Iterable[float], task: str = "all") ->
         Row("m", "experimental", task, cluster, k, "probe", name, value, 50, target=target)
         for k, value in enumerate(values, start=1)
     ]
-
-
-def test_grid_groups_clusters_and_keeps_values(table: LayerTable) -> None:
-    shown = grid(table, kind="similarity", role="experimental", name="debiased_cka")
-    assert shown.tasks == ("rte", "cb", "sst2", "imdb", "aeslc")
-    assert shown.clusters == ("nli", "nli", "sentiment", "sentiment", "summaries")
-    assert shown.layers == tuple(range(1, 9))  # depth 0 is no layer
-    for i, task in enumerate(shown.tasks):
-        for j, layer in enumerate(shown.layers):
-            (row,) = table.where(
-                task=task, depth=layer, role="experimental", name="debiased_cka", kind="similarity"
-            )
-            assert shown.values[i, j] == row.value
-            assert (shown.lower[i, j], shown.upper[i, j]) == (row.lower, row.upper)
-            assert shown.n[i, j] == row.n
-    assert shown.of_cluster("sentiment").tasks == ("sst2", "imdb")
-    np.testing.assert_array_equal(shown.of_cluster("sentiment").values, shown.values[2:4])
-
-
-def test_grid_keeps_undefined_apart_from_absent_rows() -> None:
-    rows = similarity("experimental", {"a": [0.5, math.nan, 0.7], "b": [0.1]})
-    shown = grid(LayerTable(rows))
-    np.testing.assert_array_equal(shown.values, [[0.5, math.nan, 0.7], [0.1, math.nan, math.nan]])
-    np.testing.assert_array_equal(shown.n, [[50, 50, 50], [50, 0, 0]])
-    assert np.isnan(shown.lower).all()
-
-
-def test_grid_averages_seeds_and_spans_their_intervals() -> None:
-    row = similarity("experimental", {"a": [0.5]})[0]
-    seeds = [
-        replace(row, seed=1, value=0.4, lower=0.3, upper=0.5),
-        replace(row, seed=2, value=0.6, lower=0.5, upper=0.9),
-        replace(row, seed=3, value=math.nan, lower=math.nan, upper=math.nan),
-    ]
-    shown = grid(LayerTable(seeds))
-    assert (shown.values[0, 0], shown.lower[0, 0], shown.upper[0, 0]) == (0.5, 0.3, 0.9)
-
-
-def test_an_empty_grid_has_no_rows_and_no_columns() -> None:
-    shown = grid(LayerTable(), name="accuracy")
-    assert (shown.tasks, shown.layers, shown.values.shape) == ((), (), (0, 0))
-    assert across_tasks(shown.values, 0.5).shape == (0,)
-
-
-@pytest.mark.parametrize("q", [0.0, 0.25, 0.5, 1.0])
-def test_across_tasks_is_numpys_quantile_without_nan(q: float) -> None:
-    values = np.random.default_rng(3).normal(size=(9, 5))
-    values[2, :3] = values[7, 1] = np.nan
-    np.testing.assert_allclose(across_tasks(values, q), np.nanquantile(values, q, axis=0))
-
-
-@pytest.mark.parametrize(
-    ("numbers", "text"),
-    [([], ""), ([3], "3"), ([0, 1, 2, 5], "0–2, 5"), ([5, 4, 9], "4–5, 9"), ([1, 3, 5], "1, 3, 5")],
-)
-def test_spans(numbers: list[int], text: str) -> None:
-    assert spans(numbers) == text
-
-
-def test_regions_have_names_only_when_found(regions) -> None:
-    assert region_names(regions) == [("shared", 1, 3), ("transition", 4, 5), ("refinement", 6, 8)]
-    assert region_names(replace(regions, found=False)) == []
-    assert region_names(None) == []
-    two = replace(regions, boundaries=(4,), intervals=((4, 4),), names=("region_1", "region_2"))
-    assert region_names(two) == [("region_1", 1, 4), ("region_2", 5, 8)]
 
 
 def test_numbers_and_sentences_of_a_small_run(selection, regions) -> None:
