@@ -24,13 +24,14 @@ from taskdepth.errors import DataError, ResultsError
 from taskdepth.files import write_json
 from taskdepth.pipelines.bases import Bases
 from taskdepth.pipelines.comparing import Found, compare_all
-from taskdepth.pipelines.extracting import Study, roster
 from taskdepth.pipelines.paper import check_paper_figures, draw_paper_figures
 from taskdepth.pipelines.planning import ACROSS_TASKS
 from taskdepth.pipelines.probing import probe_rows
+from taskdepth.pipelines.roster import roster
 from taskdepth.pipelines.selecting import select_blocks
 from taskdepth.pipelines.sources import open_source
 from taskdepth.pipelines.streaming import through_memory
+from taskdepth.pipelines.study import Study
 from taskdepth.pipelines.study_log import StudyLog
 from taskdepth.pipelines.weighing import weight_rows
 from taskdepth.report.page import write_page

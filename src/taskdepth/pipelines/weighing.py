@@ -18,7 +18,7 @@ from taskdepth import layers, terminal
 from taskdepth.config import WeightsConfig
 from taskdepth.models import plain_lora
 from taskdepth.pipelines.bases import Bases
-from taskdepth.pipelines.extracting import Roster
+from taskdepth.pipelines.roster import Roster
 from taskdepth.results.table import Row
 from taskdepth.results.undefined import Undefined
 from taskdepth.tasks.spec import TaskSpec
