@@ -10,6 +10,7 @@ from typing import Any
 from taskdepth import launching
 from taskdepth.config.schemas import (
     DEPTH_MAPS,
+    DEVICE_MAPS,
     DTYPES,
     GEOMETRY,
     LOSS_BALANCES,
@@ -18,6 +19,7 @@ from taskdepth.config.schemas import (
     OUTPUTS,
     PLACEMENT_SCORES,
     POLICIES,
+    POLICIES_AT_WORK,
     POLICIES_OF_STUDY,
     POOLINGS,
     PROBE_SCORES,
@@ -86,11 +88,15 @@ def _sharding_problems(config: TrainConfig) -> list[str]:
 
 def _many_devices_problems(config: TrainConfig | ProbeConfig) -> list[str]:
     """What one process does, and several do not (yet)."""
+    found = []
     if isinstance(config, ProbeConfig):
         if config.extraction.keep == "none":
-            return ["extraction.keep=none holds states in the memory of one process: devices=1"]
-        return []
-    found = []
+            found.append(
+                "extraction.keep=none holds states in the memory of one process: devices=1"
+            )
+        if config.extraction.device_map is not None:
+            found.append("extraction.device_map gives one process all GPUs: devices=1")
+        return found
     if config.placement.policies:
         found.append("a placement study trains its placements in one process: devices=1")
     elif config.role != "control":
@@ -363,6 +369,54 @@ def _keep_problems(config: ProbeConfig) -> list[str]:
     return found
 
 
+def _device_map_problems(config: ProbeConfig) -> list[str]:
+    """Of extraction from a model in parts."""
+    settings = config.extraction
+    device_map, limits = settings.device_map, asdict(settings.max_memory_gib)
+    found = [
+        f"extraction.max_memory_gib.{name} must be above 0, not {limit}"
+        for name, limit in limits.items()
+        if limit is not None and limit <= 0
+    ]
+    if any(limit is not None for limit in limits.values()) and not isinstance(device_map, str):
+        found.append("extraction.max_memory_gib is for extraction.device_map=auto")
+    if device_map is None:
+        return found
+    if isinstance(device_map, str):
+        if device_map not in DEVICE_MAPS:
+            found.append(_not_one_of("extraction.device_map", device_map, list(DEVICE_MAPS)))
+        if settings.accelerator == "cpu":
+            found.append(
+                f"extraction.device_map={device_map} takes GPUs first: leave extraction.accelerator at auto"
+            )
+    elif isinstance(device_map, dict) and device_map:
+        found += _parts_problems(device_map)
+    else:
+        found.append(f"extraction.device_map must be auto or {{part: device}}, not {device_map!r}")
+    if config.selection.policy in POLICIES_AT_WORK and "select" in config.stages:
+        found.append(
+            f"selection.policy={config.selection.policy} needs the whole model on one device: "
+            "extraction.device_map=null"
+        )
+    return found
+
+
+def _parts_problems(device_map: dict[Any, Any]) -> list[str]:
+    found = [
+        f"extraction.device_map gives {part} to {device!r}: cpu, disk or the number of a GPU"
+        for part, device in device_map.items()
+        if device not in ("cpu", "disk") and not (type(device) is int and device >= 0)
+    ]
+    parts = [str(part) for part in device_map]
+    found += [
+        f"extraction.device_map names {inner}, a part of {outer or 'all'}: each part once"
+        for outer in parts
+        for inner in parts
+        if inner != outer and (not outer or inner.startswith(f"{outer}."))
+    ]
+    return found
+
+
 def _probe_problems(config: ProbeConfig) -> list[str]:
     found = []
     models, paper = config.models, config.report.paper_figures
@@ -399,7 +453,7 @@ def _probe_problems(config: ProbeConfig) -> list[str]:
     ]
     for name, values, known in lists:
         found += [_not_one_of(name, value, list(known)) for value in values if value not in known]
-    found += _similarity_problems(config) + _keep_problems(config)
+    found += _similarity_problems(config) + _keep_problems(config) + _device_map_problems(config)
     weights = config.weights
     if weights.intruder_k < 1 or not 0 < weights.intruder_threshold <= 1:
         found.append(
