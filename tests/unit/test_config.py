@@ -304,7 +304,12 @@ def test_typos_and_wrong_types_fail_while_composing(override: str) -> None:
         (
             "probe",
             ["extraction.device_map=auto", "extraction.accelerator=cpu"],
-            "takes GPUs first: leave extraction.accelerator at auto",
+            "takes GPUs: leave extraction.accelerator at auto",
+        ),
+        (
+            "probe",
+            ["extraction.device_map={model: 0, lm_head: cpu}", "extraction.accelerator=cpu"],
+            "takes GPUs: leave extraction.accelerator at auto",
         ),
         (
             "probe",

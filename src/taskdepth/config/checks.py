@@ -385,14 +385,14 @@ def _device_map_problems(config: ProbeConfig) -> list[str]:
     if isinstance(device_map, str):
         if device_map not in DEVICE_MAPS:
             found.append(_not_one_of("extraction.device_map", device_map, list(DEVICE_MAPS)))
-        if settings.accelerator == "cpu":
-            found.append(
-                f"extraction.device_map={device_map} takes GPUs first: leave extraction.accelerator at auto"
-            )
     elif isinstance(device_map, dict) and device_map:
         found += _parts_problems(device_map)
     else:
         found.append(f"extraction.device_map must be auto or {{part: device}}, not {device_map!r}")
+    parts = device_map.values() if isinstance(device_map, dict) else []
+    on_gpus = isinstance(device_map, str) or any(isinstance(device, int) for device in parts)
+    if on_gpus and settings.accelerator == "cpu":
+        found.append("extraction.device_map takes GPUs: leave extraction.accelerator at auto")
     if config.selection.policy in POLICIES_AT_WORK and "select" in config.stages:
         found.append(
             f"selection.policy={config.selection.policy} needs the whole model on one device: "

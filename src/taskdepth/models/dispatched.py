@@ -43,10 +43,18 @@ class Parts:
     cpu_limit_gib: float | None = None
 
     def options(self) -> dict[str, Any]:
-        """What `from_pretrained` is told."""
-        device_map = self.device_map
+        """What `from_pretrained` is told.
+
+        Raises:
+            ModelError: torch does not see a GPU that is named.
+        """
+        n_gpus = torch.cuda.device_count()
+        named = {} if isinstance(self.device_map, str) else dict(self.device_map)
+        missing = [one for one in named.values() if isinstance(one, int) and one >= n_gpus]
+        if missing:
+            raise ModelError(f"extraction.device_map names GPU {max(missing)}, torch sees {n_gpus}")
         return {
-            "device_map": device_map if isinstance(device_map, str) else dict(device_map),
+            "device_map": named or self.device_map,
             "max_memory": self._limits_bytes(),
             "offload_folder": str(self.folder),
         }

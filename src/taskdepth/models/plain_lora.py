@@ -137,7 +137,9 @@ def added(lm: nn.Module, lora: PlainLora) -> Iterator[None]:
             weight.data = data
 
 
-def _sum(lora: PlainLora, module: str, weight: Tensor) -> Tensor:
+def _sum(
+    lora: PlainLora, module: str, weight: Float[Tensor, "d_out d_in"]
+) -> Float[Tensor, "d_out d_in"]:
     return lora.delta(module, weight.device).add_(weight)
 
 
@@ -158,7 +160,12 @@ def beside(lm: nn.Module, lora: PlainLora) -> Iterator[None]:
 
 
 def _add(
-    a: Tensor, b: Tensor, scaling: float, _: nn.Module, args: tuple[Tensor, ...], output: Tensor
-) -> Tensor:
+    a: Float[Tensor, "r d_in"],
+    b: Float[Tensor, "d_out r"],
+    scaling: float,
+    _: nn.Module,
+    args: tuple[Float[Tensor, "*rows d_in"], ...],
+    output: Float[Tensor, "*rows d_out"],
+) -> Float[Tensor, "*rows d_out"]:
     states = args[0].to(a)
     return (output + linear(linear(states, a), b) * scaling).to(output.dtype)

@@ -207,7 +207,7 @@ def test_an_adapter_that_needs_the_weights_is_refused(tiny_folder: Path, tmp_pat
     [
         ({**HALF, "model.layers.9": "disk"}, "no part named model.layers.9"),
         ({"model.layers": "disk"}, "cannot load a causal LM .* does not give any device"),
-        ({"": 7}, "cannot load a causal LM"),
+        ({**HALF, "lm_head": 7}, f"names GPU 7, torch sees {torch.cuda.device_count()}"),
     ],
 )
 def test_a_map_that_does_not_fit_is_told(
