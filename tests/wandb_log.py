@@ -25,7 +25,7 @@ def names(folder: Path) -> list[str]:
 
 
 def records(folder: Path, part: str = "") -> list[Any]:
-    """Every record of the one offline run below `folder` of that part, up to the one that ends it.
+    """Every record of the first offline run below `folder` of that part, up to the one that ends it.
 
     W&B's service writes the end of the file a moment after `finish` has returned.
     """
@@ -46,8 +46,7 @@ def _records(folder: Path, part: str) -> Iterator[Any]:
     paths = [p for p in _files(folder) if p.stem.partition("-")[2].partition("-")[2] == part]
     if not paths:
         return
-    (path,) = paths
-    content = path.read_bytes()
+    content = min(paths).read_bytes()  # runs are called by their time
     position, parts = 7, b""
     while position + 7 <= len(content):
         if BLOCK_BYTES - position % BLOCK_BYTES < 7:

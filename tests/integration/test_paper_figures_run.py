@@ -21,9 +21,10 @@ from taskdepth.data.rows import load
 from taskdepth.errors import ConfigError, DataError
 from taskdepth.pipelines import probe
 from taskdepth.pipelines.bases import Bases
-from taskdepth.pipelines.extracting import Study, roster
 from taskdepth.pipelines.paper import paper_numbers
+from taskdepth.pipelines.roster import roster
 from taskdepth.pipelines.sources import open_source
+from taskdepth.pipelines.study import Study
 from taskdepth.results.paper_numbers import PaperNumbers
 from taskdepth.results.table import LayerTable
 from taskdepth.results.task_maps import MEASURES, TaskMaps

@@ -290,6 +290,38 @@ def test_typos_and_wrong_types_fail_while_composing(override: str) -> None:
             "similarity.foils are control models",
         ),
         ("probe", ["extraction.batch_tokens=0"], "batch_tokens must be at least 1"),
+        ("probe", ["devices=2", "extraction.device_map=auto"], "one process all GPUs: devices=1"),
+        ("probe", ["extraction.device_map=atuo"], "device_map=atuo is unknown: did you mean auto"),
+        ("probe", ["extraction.device_map=[cpu]"], "must be auto or {part: device}"),
+        ("probe", ["extraction.device_map={}"], "must be auto or {part: device}"),
+        ("probe", ["extraction.device_map={lm_head: cuda}"], "cpu, disk or the number of a GPU"),
+        ("probe", ["extraction.device_map={lm_head: -1}"], "cpu, disk or the number of a GPU"),
+        (
+            "probe",
+            ["extraction.device_map={model: cpu, model.norm: disk}"],
+            "names model.norm, a part of model: each part once",
+        ),
+        (
+            "probe",
+            ["extraction.device_map=auto", "extraction.accelerator=cpu"],
+            "takes GPUs: leave extraction.accelerator at auto",
+        ),
+        (
+            "probe",
+            ["extraction.device_map={model: 0, lm_head: cpu}", "extraction.accelerator=cpu"],
+            "takes GPUs: leave extraction.accelerator at auto",
+        ),
+        (
+            "probe",
+            ["extraction.device_map=auto", "selection.policy=gradient_norm"],
+            "needs the whole model on one device",
+        ),
+        ("probe", ["extraction.max_memory_gib.gpu=40"], "is for extraction.device_map=auto"),
+        (
+            "probe",
+            ["extraction.device_map=auto", "extraction.max_memory_gib.cpu=0"],
+            "max_memory_gib.cpu must be above 0, not 0",
+        ),
         ("probe", ["report.paper_figures.projection=umap"], "projection=umap is unknown"),
         (
             "probe",

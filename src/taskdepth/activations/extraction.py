@@ -17,6 +17,7 @@ from taskdepth.activations.batches import Batches
 from taskdepth.activations.capture import DeepEnoughError, each_depth, up_to
 from taskdepth.activations.pooling import Pooling, pool
 from taskdepth.errors import ModelError
+from taskdepth.models.dispatched import device_of_inputs
 from taskdepth.models.packing import packed
 from taskdepth.models.prefix import recorded, resumed
 
@@ -156,7 +157,7 @@ def extract_tokens(
     backbone = _backbone(lm)
     n_blocks = layers.n_blocks(backbone)
     wanted = list(range(n_blocks + 1) if depths is None else depths)
-    ids = torch.tensor([list(prompt)], device=next(backbone.parameters()).device)
+    ids = torch.tensor([list(prompt)], device=device_of_inputs(backbone))
     with (
         each_depth(backbone, lambda states: states[0].float().cpu(), wanted) as seen,
         up_to(backbone, max(wanted)),
@@ -203,7 +204,7 @@ class _Reader:
         final_norm: str,
         advance: Advance,
     ) -> None:
-        self.device = next(backbone.parameters()).device
+        self.device = device_of_inputs(backbone)
         self._backbone = backbone
         self._n_blocks = layers.n_blocks(backbone)
         self._batches = batches
@@ -273,7 +274,10 @@ class _Reader:
         inputs, places = self._batches.inputs(rows, self.device)
 
         def reduce(states: Tensor) -> dict[Pooling, Tensor]:
-            return {pooling: pool(states, places, pooling) for pooling in self._poolings}
+            there = places.to(states.device)  # a model may lie on several
+            return {
+                pooling: pool(states, there, pooling).to(self.device) for pooling in self._poolings
+            }
 
         with ExitStack() as inside:
             seen = inside.enter_context(each_depth(self._backbone, reduce, depths))

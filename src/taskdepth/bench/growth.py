@@ -17,7 +17,7 @@ from taskdepth.bench.row import BenchRow
 from taskdepth.errors import ModelError
 
 if TYPE_CHECKING:
-    from taskdepth.pipelines.extracting import Study
+    from taskdepth.pipelines.study import Study
 
 STEPS = (1, 2, 4, 8)
 LINEAR = 1 / 1.2  # of the time per unit at the smallest size over that at the largest
@@ -120,7 +120,8 @@ def prepared(place: Path, size: Size) -> Study:
     from taskdepth.activations.store import ActivationStore
     from taskdepth.models import loading
     from taskdepth.pipelines.bases import Bases
-    from taskdepth.pipelines.extracting import Study, roster
+    from taskdepth.pipelines.roster import roster
+    from taskdepth.pipelines.study import Study
     from taskdepth.tasks.spec import Kind, TaskSpec
     from taskdepth.types import Example, Split
 

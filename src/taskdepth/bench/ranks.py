@@ -143,8 +143,8 @@ def main() -> None:
     from taskdepth import config
     from taskdepth.pipelines import probe, train
     from taskdepth.pipelines.controls import train_controls
-    from taskdepth.pipelines.extracting import Study
     from taskdepth.pipelines.fitting import fit
+    from taskdepth.pipelines.study import Study
 
     name, place, n_processes = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
     number = os.environ.get("RANK", "0")

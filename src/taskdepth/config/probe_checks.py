@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from importlib.util import find_spec
+from typing import Any
 
 from taskdepth import launching
 from taskdepth.config.phrases import below_one, unknown
 from taskdepth.config.schemas import (
     DEPTH_MAPS,
+    DEVICE_MAPS,
     DTYPES,
     GEOMETRY,
     MEASURES,
     POLICIES,
+    POLICIES_AT_WORK,
     POOLINGS,
     PROBE_SCORES,
     PROBE_SOLVERS,
@@ -36,6 +40,7 @@ def probe_problems(config: ProbeConfig) -> list[str]:
         *_similarity_problems(config),
         *_keep_problems(config),
         *_extraction_problems(config.extraction),
+        *_device_map_problems(config),
         *_weights_problems(config.weights),
         *_probes_problems(config.probe),
         *_paper_problems(config),
@@ -43,9 +48,15 @@ def probe_problems(config: ProbeConfig) -> list[str]:
 
 
 def _devices_problems(config: ProbeConfig) -> list[str]:
-    if launching.n_processes(config.devices) > 1 and config.extraction.keep == "none":
-        return ["extraction.keep=none holds states in the memory of one process: devices=1"]
-    return []
+    """What one process does, and several do not (yet)."""
+    if launching.n_processes(config.devices) == 1:
+        return []
+    found = []
+    if config.extraction.keep == "none":
+        found.append("extraction.keep=none holds states in the memory of one process: devices=1")
+    if config.extraction.device_map is not None:
+        found.append("extraction.device_map gives one process all GPUs: devices=1")
+    return found
 
 
 def _stages_problems(config: ProbeConfig) -> list[str]:
@@ -192,4 +203,52 @@ def _paper_problems(config: ProbeConfig) -> list[str]:
         found.append("report=paper_figures needs similarity.poolings, its first is drawn")
     if paper.projection == "tsne" and find_spec("sklearn") is None:
         found.append("report.paper_figures.projection=tsne needs scikit-learn: " + NEED_TSNE)
+    return found
+
+
+def _device_map_problems(config: ProbeConfig) -> list[str]:
+    """Of extraction from a model in parts."""
+    settings = config.extraction
+    device_map, limits = settings.device_map, asdict(settings.max_memory_gib)
+    found = [
+        f"extraction.max_memory_gib.{name} must be above 0, not {limit}"
+        for name, limit in limits.items()
+        if limit is not None and limit <= 0
+    ]
+    if any(limit is not None for limit in limits.values()) and not isinstance(device_map, str):
+        found.append("extraction.max_memory_gib is for extraction.device_map=auto")
+    if device_map is None:
+        return found
+    if isinstance(device_map, str):
+        if device_map not in DEVICE_MAPS:
+            found += unknown("extraction.device_map", [device_map], DEVICE_MAPS)
+    elif isinstance(device_map, dict) and device_map:
+        found += _parts_problems(device_map)
+    else:
+        found.append(f"extraction.device_map must be auto or {{part: device}}, not {device_map!r}")
+    parts = device_map.values() if isinstance(device_map, dict) else []
+    on_gpus = isinstance(device_map, str) or any(isinstance(device, int) for device in parts)
+    if on_gpus and settings.accelerator == "cpu":
+        found.append("extraction.device_map takes GPUs: leave extraction.accelerator at auto")
+    if config.selection.policy in POLICIES_AT_WORK and "select" in config.stages:
+        found.append(
+            f"selection.policy={config.selection.policy} needs the whole model on one device: "
+            "extraction.device_map=null"
+        )
+    return found
+
+
+def _parts_problems(device_map: dict[Any, Any]) -> list[str]:
+    found = [
+        f"extraction.device_map gives {part} to {device!r}: cpu, disk or the number of a GPU"
+        for part, device in device_map.items()
+        if device not in ("cpu", "disk") and not (type(device) is int and device >= 0)
+    ]
+    parts = [str(part) for part in device_map]
+    found += [
+        f"extraction.device_map names {inner}, a part of {outer or 'all'}: each part once"
+        for outer in parts
+        for inner in parts
+        if inner != outer and (not outer or inner.startswith(f"{outer}."))
+    ]
     return found

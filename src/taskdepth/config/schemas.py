@@ -21,6 +21,8 @@ ON_BAD_STEP = ["stop", "skip"]
 
 RATES = ("proportional", "temperature", "uniform", "weights")
 
+DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
+
 SHARDINGS = ("none", "full", "offload")
 
 PROBE_TARGETS = ("task", "cluster", "label", "option", "first_token")
@@ -56,10 +58,12 @@ DEPTH_MAPS = ("none", "mean", "tasks")
 
 PROJECTIONS = ("pca", "tsne")
 
+POLICIES_AT_WORK = ("gradient_norm", "adjacent_cka", "weight_snr")  # that run the model
+
 POLICIES = (
     *("region", "top_gain", "probe_slope", "similarity_drop", "manual", "all"),
     *("uniform", "random", "first_k", "last_k", "inverse"),
-    *("gradient_norm", "adjacent_cka", "weight_snr"),
+    *POLICIES_AT_WORK,
 )
 
 POLICIES_OF_STUDY = ("region", "top_gain", "probe_slope", "similarity_drop", "inverse")
@@ -314,11 +318,20 @@ class LimitsConfig:
 
 
 @dataclass
+class MemoryConfig:
+    """GiB that weights may fill where `device_map` is `auto`; null takes 0.9 of what is free."""
+
+    gpu: float | None = None  # of each GPU
+    cpu: float | None = None  # of the machine; what is left goes to the disk
+
+
+@dataclass
 class ExtractionConfig:
     """`final_norm: pre` takes the last depth before the final norm; `post` after it (the paper's). `plan`
     only says what is still to be extracted and what it will cost. `keep: none` writes no states to disk:
     they go through memory task by task, and probes across tasks see up to `sample_rows` rows of each task
-    and split."""
+    and split. `device_map` is for a model that does not fit one device: `auto` deals its blocks over all GPUs,
+    the memory of the machine and the disk, {part: device} says it part by part."""
 
     poolings: list[str] = field(default_factory=lambda: ["last_token", "mean"])
     max_examples: LimitsConfig = field(default_factory=LimitsConfig)
@@ -330,6 +343,8 @@ class ExtractionConfig:
     keep: str = "disk"
     sample_rows: int = 256
     accelerator: str = "auto"
+    device_map: Any = None
+    max_memory_gib: MemoryConfig = field(default_factory=MemoryConfig)
     plan: bool = False
 
 

@@ -20,7 +20,7 @@ from transformers.pytorch_utils import Conv1D
 from taskdepth import layers
 from taskdepth.errors import ModelError
 from taskdepth.files import replacing_folder
-from taskdepth.models import adalora, plain_lora, routing, starts
+from taskdepth.models import adalora, dispatched, plain_lora, routing, starts
 from taskdepth.models.folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, check_adapter
 
 if TYPE_CHECKING:
@@ -222,6 +222,14 @@ def worn(lm: PreTrainedModel, folder: Path, task: str) -> Iterator[None]:
         if plain is not None and plain_lora.fits(plain, lm):
             with plain_lora.added(lm, plain):
                 yield
+        elif plain is not None and plain_lora.fits(plain, lm, lm.dtype):
+            with plain_lora.beside(lm, plain):
+                yield
+        elif dispatched.rests(lm):
+            raise ModelError(
+                f"the adapter in {folder} is more than a plain LoRA, and weights of its model rest outside the "
+                "GPU (extraction.device_map): more GPUs, or another adapter"
+            )
         else:
             with loaded(lm, folder) as wearing, merged(wearing), routing.routed(wearing, task):
                 yield

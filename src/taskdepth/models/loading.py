@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from taskdepth.errors import ModelError
+from taskdepth.models.dispatched import Parts
 from taskdepth.models.folder import check_attention, check_model, trusts
 from taskdepth.models.tokenizer import train_tokenizer
 
@@ -54,31 +56,39 @@ def load(
     dtype: str = "float32",
     trust_remote_code: str | None = None,
     quantization: str | None = None,
+    parts: Parts | None = None,
 ) -> LanguageModel:
     """The model in `folder`, in eval mode; safetensors only. Its own code runs only if
     `trust_remote_code` names it, by folder or hub id.
 
     `quantization="4bit"` keeps its matrices in 4 bits, as QLoRA does (Dettmers et al. 2023,
-    arXiv:2305.14314: NF4, doubly quantised, computing in bfloat16).
+    arXiv:2305.14314: NF4, doubly quantised, computing in bfloat16). `parts` says where the parts of a model
+    lie that is too big for one device.
 
     Raises:
-        ModelError: it is no causal LM, or its tokenizer cannot be used.
+        ModelError: it is no causal LM, its tokenizer cannot be used, or its parts cannot lie like that.
     """
     check_quantization(quantization)
     check_model(folder, trust_remote_code)
     tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
     try:
-        lm = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=getattr(torch, dtype),
-            use_safetensors=True,
-            trust_remote_code=trusts(trust_remote_code, folder),
-            quantization_config=_four_bits() if quantization else None,
-        )
+        with warnings.catch_warnings():
+            # that is an error here: `Parts.check`
+            warnings.filterwarnings("ignore", message="The following device_map keys")
+            lm = AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=getattr(torch, dtype),
+                use_safetensors=True,
+                trust_remote_code=trusts(trust_remote_code, folder),
+                quantization_config=_four_bits() if quantization else None,
+                **(parts.options() if parts else {}),
+            )
     except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
         raise ModelError(
             f"cannot load a causal LM from {folder}: {_reason(error, folder)}"
         ) from error
+    if parts is not None:
+        parts.check(lm)
     return LanguageModel(lm, tokenizer, str(folder))
 
 

@@ -15,6 +15,7 @@ from transformers import AttentionInterface
 from transformers.utils import logging
 
 from taskdepth.errors import ModelError
+from taskdepth.models.dispatched import device_of_inputs
 
 NAME = "taskdepth_packed"
 _SELF_TEST_TOKENS = (3, 5, 2, 3)  # of the first, of the second, that the third shares, its own
@@ -29,6 +30,16 @@ class Continued:
 
     places: Int[Tensor, " n_tokens"]
     _masks: dict[tuple[int | None, torch.dtype], Tensor] = field(default_factory=dict)
+    _elsewhere: dict[torch.device, Continued] = field(default_factory=dict)
+
+    def to(self, device: torch.device | str | int | None) -> Continued:
+        """The same on `device`, as accelerate asks of it block by block; made once for all blocks there."""
+        if device is None or torch.device(device) == self.places.device:
+            return self
+        there = torch.device(device)
+        if there not in self._elsewhere:
+            self._elsewhere[there] = Continued(self.places.to(there))
+        return self._elsewhere[there]
 
     def mask(
         self, n_own: int, window: int | None, dtype: torch.dtype
@@ -143,7 +154,7 @@ def can_pack(lm: Any) -> bool:
 
 def _keeps_apart(lm: Any) -> bool:
     """Three examples in a row: the second has nothing of the first, the third begins as the second does."""
-    device = lm.get_input_embeddings().weight.device
+    device = device_of_inputs(lm)
     first, second, shared, own = _SELF_TEST_TOKENS
     tokens = torch.arange(1, 1 + first + second + own, device=device).unsqueeze(0)
     third = [*range(first, first + shared), *range(first + second, first + second + own)]

@@ -12,8 +12,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from math import sqrt
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +24,9 @@ from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from taskdepth.models import dispatched
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -101,12 +105,12 @@ def read(folder: Path) -> PlainLora | None:
     return PlainLora(a, b, scaling)
 
 
-def fits(lora: PlainLora, lm: nn.Module) -> bool:
-    """Whether every matrix has a float32 linear layer of its shape in `lm`."""
+def fits(lora: PlainLora, lm: nn.Module, dtype: torch.dtype = torch.float32) -> bool:
+    """Whether every matrix has a linear layer of its shape and of `dtype` in `lm`."""
     modules: dict[str, Any] = dict(lm.named_modules())
     return all(
         type(layer := modules.get(name)) is nn.Linear
-        and layer.weight.dtype == torch.float32
+        and layer.weight.dtype == dtype
         and layer.weight.shape == (len(lora.b[name]), lora.a[name].shape[1])
         for name in lora.a
     )
@@ -116,12 +120,52 @@ def fits(lora: PlainLora, lm: nn.Module) -> bool:
 def added(lm: nn.Module, lora: PlainLora) -> Iterator[None]:
     """Inside, `lm`, which it `fits`, computes with the adapter's sums; afterwards its own weights are back."""
     own: list[tuple[Tensor, Tensor]] = []
+    resting = ExitStack()
     try:
         for name in lora.a:
-            weight = cast("nn.Linear", lm.get_submodule(name)).weight
+            layer = cast("nn.Linear", lm.get_submodule(name))
+            weight = layer.weight
+            if dispatched.is_at_rest(weight):
+                resting.enter_context(dispatched.changed(layer, partial(_sum, lora, name)))
+                continue
             own.append((weight, weight.data))
-            weight.data = lora.delta(name, weight.device).add_(weight.data)
+            weight.data = _sum(lora, name, weight.data)
         yield
     finally:
+        resting.close()
         for weight, data in own:
             weight.data = data
+
+
+def _sum(
+    lora: PlainLora, module: str, weight: Float[Tensor, "d_out d_in"]
+) -> Float[Tensor, "d_out d_in"]:
+    return lora.delta(module, weight.device).add_(weight)
+
+
+@contextmanager
+def beside(lm: nn.Module, lora: PlainLora) -> Iterator[None]:
+    """Inside, `lm` adds what the adapter makes of a layer's input to its output, in float32 as PEFT does.
+
+    For half precision: the sum of weights would round most of an adapter away.
+    """
+    with ExitStack() as hooks:
+        for name in lora.a:
+            layer = lm.get_submodule(name)
+            device = dispatched.device_of(layer)
+            a, b = lora.a[name].to(device), lora.b[name].to(device)
+            add = partial(_add, a, b, lora.scaling[name])
+            hooks.callback(layer.register_forward_hook(add).remove)
+        yield
+
+
+def _add(
+    a: Float[Tensor, "r d_in"],
+    b: Float[Tensor, "d_out r"],
+    scaling: float,
+    _: nn.Module,
+    args: tuple[Float[Tensor, "*rows d_in"], ...],
+    output: Float[Tensor, "*rows d_out"],
+) -> Float[Tensor, "*rows d_out"]:
+    states = args[0].to(a)
+    return (output + linear(linear(states, a), b) * scaling).to(output.dtype)

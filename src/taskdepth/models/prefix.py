@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from taskdepth import layers
+from taskdepth.models.dispatched import device_of_inputs
 
 _SELF_TEST_TOKENS = 4
 
@@ -74,8 +75,7 @@ def can_resume(lm: Any) -> bool:
     n_blocks = layers.n_blocks(lm)
     if n_blocks < 2:
         return False
-    device = lm.get_input_embeddings().weight.device
-    ids = torch.arange(1, 1 + _SELF_TEST_TOKENS, device=device).unsqueeze(0)
+    ids = torch.arange(1, 1 + _SELF_TEST_TOKENS, device=device_of_inputs(lm)).unsqueeze(0)
     first = n_blocks // 2
     was_training = lm.training
     lm.eval()

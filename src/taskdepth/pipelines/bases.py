@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import gc
+import sys
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from torch import nn
 
+from taskdepth import layers
 from taskdepth.activations.key import hash_of_files
 from taskdepth.config import ProbeConfig
 from taskdepth.data.tokenise import Tokeniser
 from taskdepth.errors import ModelError
 from taskdepth.models import loading
+from taskdepth.models.dispatched import Parts, rests
 from taskdepth.models.folder import revision_of
 from taskdepth.models.loading import LanguageModel
 from taskdepth.models.packing import can_pack
@@ -41,6 +48,7 @@ class Bases:
         self.hash_of = cache(hash_of_files)
         self.tokeniser_of = cache(self._tokeniser)
         self._resident: tuple[Path, Loaded] | None = None
+        self._offloaded = ExitStack()  # the folder for weights of the resident model
 
     def _folder(self, path: str) -> Path:
         models = self._config.models
@@ -61,18 +69,35 @@ class Bases:
         """
         if self._resident is None or self._resident[0] != base:
             self.release()  # before the next one comes
+            settings = self._config.extraction
+            parts = self._parts()
             model = loading.load(
                 base,
-                dtype=self._config.extraction.dtype,
+                dtype=settings.dtype,
                 trust_remote_code=self._config.models.trust_remote_code,
+                parts=parts,
             )
-            model.lm.to(_device(self._config.extraction.accelerator))
+            if parts is None:
+                model.lm.to(_device(settings.accelerator))
+            _tell_resting(model.lm)
             self._resident = base, Loaded(model, can_pack(model.lm), can_resume(model.lm))
         return self._resident[1]
 
     def release(self) -> None:
         """Make room: nothing stays loaded."""
         self._resident = None
+        self._offloaded.close()
+        if self._config.extraction.device_map is not None:
+            gc.collect()  # a model in parts and its hooks hold each other
+
+    def _parts(self) -> Parts | None:
+        """None: all of the model lies on one device."""
+        settings = self._config.extraction
+        if settings.device_map is None:
+            return None
+        folder = self._offloaded.enter_context(TemporaryDirectory(prefix="taskdepth-offloaded-"))
+        limits = settings.max_memory_gib
+        return Parts(settings.device_map, Path(folder), limits.gpu, limits.cpu)
 
     def _tokeniser(self, base: Path) -> Tokeniser:
         trust = self._config.models.trust_remote_code
@@ -82,6 +107,16 @@ class Bases:
         )
         data = self._config.data
         return Tokeniser(tokenizer, prompt_format(data), window, data.max_length_tokens)
+
+
+def _tell_resting(lm: nn.Module) -> None:
+    blocks = layers.find_blocks(lm)
+    if n_resting := sum(map(rests, blocks)):
+        print(
+            f"{n_resting} of {len(blocks)} blocks rest in memory or on disk and are fetched for every batch "
+            "(extraction.device_map, extraction.batch_tokens)",
+            file=sys.stderr,
+        )
 
 
 def _device(accelerator: str) -> torch.device:

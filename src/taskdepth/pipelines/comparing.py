@@ -14,8 +14,8 @@ from taskdepth import ranks, terminal
 from taskdepth.activations.pooling import Pooling
 from taskdepth.config import ProbeConfig, SimilarityConfig
 from taskdepth.pipelines.describing import geometry_rows
-from taskdepth.pipelines.extracting import Study
 from taskdepth.pipelines.mapping import depth_maps
+from taskdepth.pipelines.study import Study
 from taskdepth.results.depth_maps import DepthMap, DepthMaps, mean_over_tasks
 from taskdepth.results.table import Row, pooled_name
 from taskdepth.results.undefined import Undefined

@@ -12,7 +12,7 @@ from torch import Tensor
 from taskdepth.activations.pooling import Pooling
 from taskdepth.config import ProbeConfig
 from taskdepth.errors import DataError
-from taskdepth.pipelines.extracting import Study
+from taskdepth.pipelines.study import Study
 from taskdepth.seeds import stable_seed
 from taskdepth.similarity.tasks import MIN_TASKS
 from taskdepth.tasks.spec import TaskSpec

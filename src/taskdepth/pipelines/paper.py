@@ -13,8 +13,8 @@ from rich.progress import track
 
 from taskdepth.config import ProbeConfig
 from taskdepth.errors import ConfigError
-from taskdepth.pipelines.extracting import ExamplesOf, Study
 from taskdepth.pipelines.matching import MatchedStates
+from taskdepth.pipelines.study import ExamplesOf, Study
 from taskdepth.results.layer_grid import MEASURE, similarity_grid
 from taskdepth.results.paper_figures import FIGURES, save_paper_figures
 from taskdepth.results.paper_numbers import (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from taskdepth.activations.pooling import Pooling
 from taskdepth.config import ProbeConfig
-from taskdepth.pipelines.extracting import ExamplesOf, Study
+from taskdepth.pipelines.study import ExamplesOf, Study
 from taskdepth.probing import targets
 from taskdepth.probing.targets import Classes
 from taskdepth.results.undefined import Undefined

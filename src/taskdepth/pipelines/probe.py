@@ -19,11 +19,12 @@ from taskdepth.config import STAGES, ProbeConfig
 from taskdepth.errors import ResultsError
 from taskdepth.files import write_json
 from taskdepth.pipelines.bases import Bases
-from taskdepth.pipelines.extracting import Study, roster
 from taskdepth.pipelines.paper import check_paper_figures
 from taskdepth.pipelines.planning import ACROSS_TASKS
+from taskdepth.pipelines.roster import roster
 from taskdepth.pipelines.sources import open_source
 from taskdepth.pipelines.stages import Stages
+from taskdepth.pipelines.study import Study
 from taskdepth.pipelines.study_examples import RowCounts, StudyExamples
 from taskdepth.pipelines.study_folder import FINDINGS, ROWS, SELECTION, TABLE, objective
 from taskdepth.pipelines.study_log import StudyLog

@@ -16,8 +16,8 @@ from taskdepth.activations.memory import HeldActivations
 from taskdepth.activations.pooling import Pooling
 from taskdepth.activations.stored import StoredActivations
 from taskdepth.config import ProbeConfig
-from taskdepth.pipelines.extracting import ExamplesOf, Study
 from taskdepth.pipelines.planning import Plan, class_of, plan
+from taskdepth.pipelines.study import ExamplesOf, Study
 from taskdepth.probing.bag_of_tokens import BagOfTokens
 from taskdepth.probing.minibatches import Minibatches, StreamedProblems, fit_in_minibatches
 from taskdepth.probing.probes import fit_probes

@@ -12,8 +12,8 @@ from taskdepth.config import ProbeConfig
 from taskdepth.data.tokenise import TokenisedRow
 from taskdepth.errors import ConfigError
 from taskdepth.models import loading
-from taskdepth.pipelines.extracting import ExamplesOf, Study
 from taskdepth.pipelines.placing import calibration_rows, model_scores, needed, table_evidence
+from taskdepth.pipelines.study import ExamplesOf, Study
 from taskdepth.results.table import LayerTable
 from taskdepth.selection.placement import LayerSelection
 from taskdepth.selection.policies import MODEL_SCORES, TABLE_SCORES, Evidence, choose

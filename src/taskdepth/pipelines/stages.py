@@ -15,11 +15,11 @@ from taskdepth.config import ProbeConfig
 from taskdepth.files import write_json
 from taskdepth.pipelines.bases import Bases
 from taskdepth.pipelines.comparing import compare_all
-from taskdepth.pipelines.extracting import Study
 from taskdepth.pipelines.paper import draw_paper_figures
 from taskdepth.pipelines.probing import probe_rows
 from taskdepth.pipelines.selecting import select_blocks
 from taskdepth.pipelines.streaming import through_memory
+from taskdepth.pipelines.study import Study
 from taskdepth.pipelines.study_examples import StudyExamples
 from taskdepth.pipelines.study_folder import (
     DEPTH_MAPS,

@@ -22,9 +22,10 @@ from taskdepth.config import ProbeConfig
 from taskdepth.files import write_json
 from taskdepth.pipelines.bases import Bases
 from taskdepth.pipelines.comparing import Found, Influential, compare_all
-from taskdepth.pipelines.extracting import ExamplesOf, Roster, Study
 from taskdepth.pipelines.planning import ACROSS_TASKS
 from taskdepth.pipelines.probing import probe_rows
+from taskdepth.pipelines.roster import Roster
+from taskdepth.pipelines.study import ExamplesOf, Study
 from taskdepth.results.depth_maps import DepthMaps
 from taskdepth.results.table import LayerTable, Row
 from taskdepth.results.undefined import Undefined

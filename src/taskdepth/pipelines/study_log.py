@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from taskdepth.config import ProbeConfig
-from taskdepth.pipelines.extracting import Study
+from taskdepth.pipelines.study import Study
 from taskdepth.results import layer_log, lineage, tracking
 from taskdepth.results.findings import Findings
 from taskdepth.results.gain import gain_grid

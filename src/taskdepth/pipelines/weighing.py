@@ -17,8 +17,9 @@ from torch import nn
 from taskdepth import layers, terminal
 from taskdepth.config import WeightsConfig
 from taskdepth.models import plain_lora
+from taskdepth.models.dispatched import weight_of
 from taskdepth.pipelines.bases import Bases
-from taskdepth.pipelines.extracting import Roster
+from taskdepth.pipelines.roster import Roster
 from taskdepth.results.table import Row
 from taskdepth.results.undefined import Undefined
 from taskdepth.tasks.spec import TaskSpec
@@ -86,7 +87,7 @@ class _OwnWeights:
         self.spectrum = cache(self._spectrum)
 
     def _weight(self, module: str) -> torch.Tensor:
-        return cast("nn.Linear", self._lm.get_submodule(module)).weight.detach()
+        return weight_of(cast("nn.Linear", self._lm.get_submodule(module)))
 
     def _spectrum(self, module: str) -> Spectrum:
         found = Spectrum.of(self._weight(module))

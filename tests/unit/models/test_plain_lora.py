@@ -108,6 +108,25 @@ def test_half_precision_stays_beside_the_model(tmp_path: Path) -> None:
         assert all(torch.equal(now[name], p) for name, p in before.items())
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", PLAIN)
+def test_beside_half_precision_is_what_peft_computes_bit_for_bit(
+    name: str, dtype: torch.dtype, tmp_path: Path
+) -> None:
+    saved(tmp_path, PLAIN[name])
+    lm = tiny_llama().lm.to(dtype)
+    with torch.no_grad(), adapters.loaded(lm, tmp_path) as wearing:
+        expected = wearing(input_ids=IDS).logits
+    lora = plain_lora.read(tmp_path)
+    assert lora is not None
+    with torch.no_grad():
+        own = lm(input_ids=IDS).logits
+        with plain_lora.beside(lm, lora):
+            assert torch.equal(lm(input_ids=IDS).logits, expected)
+        assert torch.equal(lm(input_ids=IDS).logits, own)
+    assert not torch.equal(own, expected)
+
+
 @pytest.mark.parametrize("damage", ["another model's", "torn"])
 def test_an_adapter_that_does_not_fit_is_told(damage: str, tmp_path: Path) -> None:
     saved(tmp_path, PLAIN["default"])

@@ -52,7 +52,14 @@ NUMBERS += [
 ]
 NUMBERS.append("forty")
 SOURCE = DemoSource()
-LARGE = DemoSource(seed=3, train=256, validation=64, test=80)
+
+
+def large() -> DemoSource:
+    """A new one, which has made no rows yet."""
+    return DemoSource(seed=3, train=256, validation=64, test=80)
+
+
+LARGE = large()
 
 
 def rows_of(source: DemoSource, task: str) -> dict[Split, list[Example]]:
@@ -154,7 +161,7 @@ def test_splits_share_no_underlying_example(name: str, monkeypatch: pytest.Monke
         return original(task, example_id, template, draw, label)
 
     monkeypatch.setattr(DemoTask, "example", record)
-    splits = rows_of(LARGE, name)
+    splits = rows_of(large(), name)
     assert [len(splits[split]) for split in Split] == [256, 64, 80]
     assert len(set(identities)) == len(identities) == 400
     prompts = {split: {row.prompt for row in rows} for split, rows in splits.items()}
