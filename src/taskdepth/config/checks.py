@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +15,7 @@ from taskdepth.config.schemas import (
     GEOMETRY,
     LOSS_BALANCES,
     MEASURES,
+    MOST_REGIONS,
     ON_BAD_STEP,
     OUTPUTS,
     PLACEMENT_SCORES,
@@ -25,12 +27,15 @@ from taskdepth.config.schemas import (
     PROBE_TARGETS,
     PROJECTIONS,
     RATES,
+    REGION_NAMES,
     SHARDINGS,
     STAGES,
     ControlConfig,
     DataConfig,
     MixtureConfig,
+    PlacementConfig,
     ProbeConfig,
+    SelectionConfig,
     TrainConfig,
     TrainerConfig,
 )
@@ -214,10 +219,11 @@ def _placement_problems(config: TrainConfig) -> list[str]:
         found.append(
             _not_one_of("placement.split", placement.split, ["train", "validation", "test"])
         )
-    for name in ("k", "examples_per_task", "calibration_rows", "n_regions"):
+    for name in ("k", "examples_per_task", "calibration_rows"):
         value = getattr(placement, name)
         if value is not None and value < 1:
             found.append(f"placement.{name} must be at least 1, not {value}")
+    found += _region_problems("placement", placement, placement.policies)
     for policy in placement.policies:
         if policy in POLICIES_OF_STUDY and placement.study is None:
             found.append(
@@ -400,6 +406,7 @@ def _probe_problems(config: ProbeConfig) -> list[str]:
     for name, values, known in lists:
         found += [_not_one_of(name, value, list(known)) for value in values if value not in known]
     found += _similarity_problems(config) + _keep_problems(config)
+    found += _region_problems("selection", config.selection, [config.selection.policy])
     weights = config.weights
     if weights.intruder_k < 1 or not 0 < weights.intruder_threshold <= 1:
         found.append(
@@ -469,6 +476,21 @@ def _similarity_problems(config: ProbeConfig) -> list[str]:
     if settings.foils and models.controls is None:
         found.append("similarity.foils are control models: set models.controls")
     return found
+
+
+def _region_problems(
+    group: str, settings: SelectionConfig | PlacementConfig, policies: Sequence[str]
+) -> list[str]:
+    """With a number to be chosen, any name that a region could have will do."""
+    n, region = settings.n_regions, settings.region
+    if n is not None and n < 2:
+        return [f"{group}.n_regions must be at least 2, or null: as many as the curves show"]
+    names = [f"region_{k}" for k in range(1, (n or MOST_REGIONS) + 1)]
+    if n is None or n == len(REGION_NAMES):
+        names = [*REGION_NAMES, *(names if n is None else [])]
+    if region in names or not {"region", "inverse"} & {*policies}:
+        return []
+    return [_not_one_of(f"{group}.region", region, names)]
 
 
 def _not_one_of(name: str, value: str, known: list[str]) -> str:

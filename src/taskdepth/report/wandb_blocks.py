@@ -14,7 +14,7 @@ import numpy as np
 from wandb_workspaces.reports import v2 as wr
 
 from taskdepth.report.wandb_runs import PlacementRun, Runs, StudyRun, TunedRun, varied
-from taskdepth.results.findings import counted, region_names, spans
+from taskdepth.results.findings import counted, number_of_regions, region_names, spans
 from taskdepth.results.layer_grid import MEASURE_NAME, ROLE_NAMES, across_tasks
 from taskdepth.results.layer_log import HEAT_MAP
 from taskdepth.types import Role
@@ -186,7 +186,7 @@ def _regions_section(study: StudyRun) -> list[Any]:
         ends = zip(regions.boundaries, regions.intervals, strict=True)
         text = (
             "; ".join(f"{name}: layers {first}–{last}" for name, first, last in named)
-            + ". Last layers of regions, with 95 % intervals over tasks: "
+            + f".{number_of_regions(regions)} Last layers of regions, with 95 % intervals over tasks: "
             + ", ".join(f"{end} ({low}–{high})" for end, (low, high) in ends)
             + "."
         )

@@ -29,7 +29,8 @@ from taskdepth.types import Role
 
 class Regions(Protocol):
     """Where the layers split. `boundaries`: the 1-based last layer of each region but the last;
-    `intervals`: the 95 % range of each; `names`: one for each region."""
+    `intervals`: the 95 % range of each; `names`: one for each region; `chosen`: whether their number
+    was chosen for the curves."""
 
     @property
     def boundaries(self) -> Sequence[int]: ...
@@ -41,6 +42,8 @@ class Regions(Protocol):
     def n_layers(self) -> int: ...
     @property
     def names(self) -> Sequence[str]: ...
+    @property
+    def chosen(self) -> bool: ...
 
 
 class Placement(Protocol):
@@ -200,6 +203,11 @@ def region_names(regions: Regions | None) -> list[tuple[str, int, int]]:
     ends = [*regions.boundaries, regions.n_layers]
     starts = [1, *(end + 1 for end in ends[:-1])]
     return list(zip(regions.names, starts, ends, strict=True))
+
+
+def number_of_regions(regions: Regions) -> str:
+    """A sentence on the number of regions found, where it was chosen; "" where it was asked for."""
+    return f" The curves show {len(regions.names)} regions, not fewer." if regions.chosen else ""
 
 
 def counted(n: int, noun: str) -> str:
@@ -438,7 +446,8 @@ def _placement_line(regions: Regions | None, selection: Placement | None) -> str
         split = "Regions: none found, as the curves give no evidence that the layers split"
     else:
         parts = (f"{name} {spans(range(first, last + 1))}" for name, first, last in found)
-        split = f"Regions, by layer: {', '.join(parts)}"
+        number = f" ({len(found)}, as many as the curves show)" if regions.chosen else ""
+        split = f"Regions, by layer{number}: {', '.join(parts)}"
     if selection is None:
         return f"{split}; no blocks were chosen for an adapter."
     many = "s" if len(selection.blocks) > 1 else ""
