@@ -14,7 +14,7 @@ from taskdepth.selection.rotations import ROUNDING, line_basis, rotated
 
 MOST_REGIONS = 5
 SMALLEST_GAIN = 0.005  # of the curves' variance: what a further boundary has to explain
-DRAWS_AT_ONCE = 2**20  # values of all runs that are held at the same time
+DRAWS_AT_ONCE = 2**18  # values of all runs that are held at the same time
 
 Curves = Float[np.ndarray, "n_signals n_layers"]
 
