@@ -1,6 +1,7 @@
 """Control adapters from block b on, in a tiny random model: the first region ends exactly at layer b."""
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -41,6 +42,7 @@ def curve(lm, first_block, scale, task):
     return [float(debiased_cka(x, y)) for x, y in zip(before, after, strict=True)]
 
 
+@cache
 def table(first_block, scale):
     lm = tiny_llama(N_BLOCKS).lm
     columns = {"kind": "similarity", "name": "debiased_cka", "n": N_PROMPTS, "reference": "control"}

@@ -40,8 +40,8 @@ def test_few_layers_show_steps():
     ("n_signals", "n_layers", "slope", "n_seeds", "most"),
     [  # at the 1 % level, more than `most` have a chance of less than 0.1 %
         (1, 8, 0.0, 100, 5),
-        (3, 12, 0.3, 60, 4),
-        (4, 32, 0.3, 20, 2),
+        (3, 12, 0.3, 40, 3),
+        (4, 32, 0.3, 12, 2),
     ],
 )
 def test_lines_with_noise_have_no_regions(n_signals, n_layers, slope, n_seeds, most):
@@ -55,7 +55,7 @@ def test_lines_with_noise_have_no_regions(n_signals, n_layers, slope, n_seeds, m
     none = next(result for result in found if not result.found)
     assert (none.n_regions, none.chosen, none.has("region_1")) == (1, True, False)
     assert "straight lines with noise" in none.reason
-    assert np.mean([result.p_value for result in found]) == pytest.approx(0.5, abs=0.2)
+    assert np.mean([result.p_value for result in found]) == pytest.approx(0.5, abs=0.25)
 
 
 def test_fewer_steps_may_explain_no_more_than_a_line_where_all_of_them_do():
