@@ -184,8 +184,9 @@ def _manifest(folder: Path) -> bytes:
 def _selections(folder: Path) -> tuple[bytes, ...]:
     path = folder / "selection.yaml"
     regions = Regions(8, 3, True, 0.001, (2, 5), ((2, 3), (5, 5)), "steps")
+    none = Regions(8, 1, False, 0.4, reason="noise", chosen=True)
     found = []
-    for of_regions, ranks in ((None, None), (regions, {3: 4, 4: 8})):
+    for of_regions, ranks in ((None, None), (regions, {3: 4, 4: 8}), (none, None)):
         LayerSelection((3, 4), 8, "manual", "because", "m", of_regions, ranks).write(path)
         found.append(path.read_bytes())
     return tuple(found)

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from taskdepth import launching
-from taskdepth.config.phrases import below_one, unknown
+from taskdepth.config.phrases import below_one, unknown, wrong_region
 from taskdepth.config.schemas import (
     DEPTH_MAPS,
     DEVICE_MAPS,
@@ -40,6 +40,7 @@ def probe_problems(config: ProbeConfig) -> list[str]:
         *_similarity_problems(config),
         *_keep_problems(config),
         *_extraction_problems(config.extraction),
+        *wrong_region("selection", config.selection, [config.selection.policy]),
         *_device_map_problems(config),
         *_weights_problems(config.weights),
         *_probes_problems(config.probe),

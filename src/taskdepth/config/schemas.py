@@ -68,6 +68,10 @@ POLICIES = (
 
 POLICIES_OF_STUDY = ("region", "top_gain", "probe_slope", "similarity_drop", "inverse")
 
+REGION_NAMES = ("shared", "transition", "refinement")  # of three
+
+MOST_REGIONS = 5  # that are looked for where their number is chosen
+
 PLACEMENT_SCORES = ("loss", "exact_match", "rank_accuracy")
 
 PROBE_SCORES = ("macro_f1", "auroc", "calibration_error")
@@ -217,7 +221,7 @@ class PlacementConfig:
     study: str | None = None
     k: int | None = None
     region: str = "transition"
-    n_regions: int = 3  # of how many regions `region` is one
+    n_regions: int | None = 3  # of how many regions `region` is one; null: as many as there are
     blocks: list[int] | None = None  # of the policy manual
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])  # each policy's, the same for all
     reference: str = "all"
@@ -418,7 +422,7 @@ class WeightsConfig:
 @dataclass
 class SelectionConfig:
     policy: str = "region"
-    n_regions: int = 3
+    n_regions: int | None = 3  # null: as many as the curves show, up to 5
     region: str = "transition"
     k: int | None = None  # how many blocks, for the policies that need to be told
     blocks: list[int] | None = None  # of the policy manual

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from taskdepth import launching
-from taskdepth.config.phrases import below_one, unknown
+from taskdepth.config.phrases import below_one, unknown, wrong_region
 from taskdepth.config.schemas import (
     DTYPES,
     LOSS_BALANCES,
@@ -207,8 +207,8 @@ def _placement_problems(config: TrainConfig) -> list[str]:
     if placement.score == "rank_accuracy" and not placement.ranking:
         found.append("placement.score=rank_accuracy needs placement.ranking=true")
     found += unknown("placement.split", [placement.split], SPLITS)
-    counts = ("k", "examples_per_task", "calibration_rows", "n_regions")
-    found += below_one("placement", placement, counts)
+    found += below_one("placement", placement, ("k", "examples_per_task", "calibration_rows"))
+    found += wrong_region("placement", placement, placement.policies)
     if "LoraConfig" not in str((adapter.peft or {}).get("_target_")):
         found.append("a placement study is about LoRA in different blocks: adapter=lora")
     if adapter.blocks is not None or adapter.blocks_from is not None:

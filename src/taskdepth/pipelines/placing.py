@@ -47,7 +47,7 @@ def needed(policies: Sequence[str]) -> set[str]:
 
 
 def table_evidence(
-    table: LayerTable, names: set[str], *, n_regions: int, seed: int
+    table: LayerTable, names: set[str], *, n_regions: int | None, seed: int
 ) -> tuple[Regions, Scores]:
     """Regions, and those of the table's scores that are in `names`.
 
@@ -55,7 +55,13 @@ def table_evidence(
         ResultsError: the table lacks what one of them is made of.
     """
     signals = layer_signals(table)
-    regions = detect_regions(signals.values, n_regions, resampled=signals.resampled, seed=seed)
+    regions = detect_regions(
+        signals.values,
+        n_regions,
+        identical=signals.identical,
+        resampled=signals.resampled,
+        seed=seed,
+    )
     scores: Scores = {}
     if "gain" in names:
         scores["gain"] = signals.gain
@@ -129,7 +135,7 @@ def place(
         scores=scores,
     )
     if "inverse" in placement.policies:
-        found = regions is not None and regions.found
+        found = regions is not None and regions.has(placement.region)
         evidence = replace(
             evidence, chosen=choose("region" if found else "top_gain", evidence, model).blocks
         )
@@ -158,7 +164,7 @@ def needs_model(policies: Sequence[str]) -> bool:
 
 
 def _default_k(regions: Regions | None, region: str, n_blocks: int) -> int:
-    if regions is not None and regions.found:
+    if regions is not None and regions.has(region):
         return len(regions.layers(region))
     return max(1, n_blocks // DEFAULT_SHARE)
 

@@ -79,12 +79,12 @@ def select_blocks(
         evidence = replace(evidence, scores=_scores_of_model(config, specs, study, examples, names))
     model = study.models.compared[0].name
     if settings.policy == "inverse" and regions is not None:
-        first = "region" if regions.found else "top_gain"
+        first = "region" if regions.has(settings.region) else "top_gain"
         evidence = replace(evidence, chosen=choose(first, evidence, model).blocks)
     return Selected(choose(settings.policy, evidence, model), regions, clusters)
 
 
-def cluster_regions(table: LayerTable, *, n_regions: int, seed: int) -> dict[str, Regions]:
+def cluster_regions(table: LayerTable, *, n_regions: int | None, seed: int) -> dict[str, Regions]:
     """The regions of each cluster's tasks by themselves, the clusters in the order of the table.
 
     Each is looked for at the level of `detect_regions`: of a dozen clusters without regions, one in
@@ -96,7 +96,11 @@ def cluster_regions(table: LayerTable, *, n_regions: int, seed: int) -> dict[str
             continue
         signals = layer_signals(table.where(cluster=cluster), n_layers=table.n_blocks)
         found[cluster] = detect_regions(
-            signals.values, n_regions, resampled=signals.resampled, seed=seed
+            signals.values,
+            n_regions,
+            identical=signals.identical,
+            resampled=signals.resampled,
+            seed=seed,
         )
     return found
 

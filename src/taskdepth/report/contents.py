@@ -18,7 +18,7 @@ from taskdepth.report.map_contents import depth_map_contents, task_map_contents
 from taskdepth.report.packing import packed
 from taskdepth.report.study import Study
 from taskdepth.results.layer_grid import LayerGrid, grid
-from taskdepth.results.regions import region_names
+from taskdepth.results.regions import number_of_regions, region_names
 from taskdepth.results.table import LayerTable, Row
 from taskdepth.results.wording import counted
 from taskdepth.selection.regions import Regions
@@ -141,6 +141,7 @@ def _said(regions: Regions | None) -> str:
         for boundary, (low, high) in zip(regions.boundaries, regions.intervals, strict=True)
     ]
     return (
-        f"{', '.join(parts)}. Last layer of a region, with 95% interval: {', '.join(edges)}. "
+        f"{', '.join(parts)}.{number_of_regions(regions)} "
+        f"Last layer of a region, with 95% interval: {', '.join(edges)}. "
         f"Against straight lines with noise: p = {regions.p_value:.2g}."
     )

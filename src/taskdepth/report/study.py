@@ -84,7 +84,7 @@ def find_regions(table: LayerTable) -> Regions | None:
         signals = layer_signals(table)
     except ResultsError:  # no similarity with control models, or two models of one role
         return None
-    return detect_regions(signals.values, resampled=signals.resampled)
+    return detect_regions(signals.values, identical=signals.identical, resampled=signals.resampled)
 
 
 def short_names(folders: Sequence[Path]) -> list[str]:

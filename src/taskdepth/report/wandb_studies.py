@@ -20,7 +20,7 @@ from taskdepth.report.wandb_panels import (
 )
 from taskdepth.report.wandb_runs import StudyRun, varied
 from taskdepth.results.layer_grid import MEASURE_NAME, ROLE_NAMES, across_tasks
-from taskdepth.results.regions import region_names
+from taskdepth.results.regions import number_of_regions, region_names
 from taskdepth.results.wording import counted, spans
 from taskdepth.selection.regions import Regions
 from taskdepth.types import Role
@@ -178,7 +178,7 @@ def _regions_sentence(regions: Regions | None) -> str:
     ends = zip(regions.boundaries, regions.intervals, strict=True)
     return (
         "; ".join(f"{name}: layers {first}–{last}" for name, first, last in named)
-        + ". Last layers of regions, with 95 % intervals over tasks: "
+        + f".{number_of_regions(regions)} Last layers of regions, with 95 % intervals over tasks: "
         + ", ".join(f"{end} ({low}–{high})" for end, (low, high) in ends)
         + "."
     )

@@ -10,7 +10,8 @@ from taskdepth.results.wording import spans
 
 class Regions(Protocol):
     """Where the layers split. `boundaries`: the 1-based last layer of each region but the last;
-    `intervals`: the 95 % range of each; `names`: one for each region."""
+    `intervals`: the 95 % range of each; `names`: one for each region; `chosen`: whether their number
+    was chosen for the curves."""
 
     @property
     def boundaries(self) -> Sequence[int]: ...
@@ -22,6 +23,8 @@ class Regions(Protocol):
     def n_layers(self) -> int: ...
     @property
     def names(self) -> Sequence[str]: ...
+    @property
+    def chosen(self) -> bool: ...
 
 
 class Placement(Protocol):
@@ -46,6 +49,11 @@ def region_names(regions: Regions | None) -> list[tuple[str, int, int]]:
     ends = [*regions.boundaries, regions.n_layers]
     starts = [1, *(end + 1 for end in ends[:-1])]
     return list(zip(regions.names, starts, ends, strict=True))
+
+
+def number_of_regions(regions: Regions) -> str:
+    """A sentence on the number of regions found, where it was chosen; "" where it was asked for."""
+    return f" The curves show {len(regions.names)} regions, not fewer." if regions.chosen else ""
 
 
 def region_text(regions: Regions | None) -> str:

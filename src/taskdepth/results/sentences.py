@@ -131,7 +131,8 @@ def placement(regions: Regions | None, selection: Placement | None) -> str:
         split = "Regions: none found, as the curves give no evidence that the layers split"
     else:
         parts = (f"{name} {spans(range(first, last + 1))}" for name, first, last in found)
-        split = f"Regions, by layer: {', '.join(parts)}"
+        number = f" ({len(found)}, as many as the curves show)" if regions.chosen else ""
+        split = f"Regions, by layer{number}: {', '.join(parts)}"
     if selection is None:
         return f"{split}; no blocks were chosen for an adapter."
     many = "s" if len(selection.blocks) > 1 else ""

@@ -86,6 +86,8 @@ class LayerSelection:
         content = {"schema": SCHEMA_VERSION, **_plain(asdict(self))}
         if self.rank_pattern is None:
             del content["rank_pattern"]
+        if self.regions is not None and not self.regions.chosen:
+            del content["regions"]["chosen"]
         text = yaml.safe_dump(
             content, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100
         )
@@ -105,7 +107,8 @@ class LayerSelection:
         _check(content, kinds, path)
         regions = content.pop("regions")
         if regions is not None:
-            _check(regions, REGIONS_KINDS, path, prefix="regions.")
+            kinds = REGIONS_KINDS | ({"chosen": BOOLEAN} if "chosen" in regions else {})
+            _check(regions, kinds, path, prefix="regions.")
         try:
             if regions is not None:
                 regions = Regions(**{name: _frozen(value) for name, value in regions.items()})
@@ -176,6 +179,7 @@ def _are_integers(value: Any) -> bool:
 
 
 INTEGER: Kind = ("a whole number", _is_integer)
+BOOLEAN: Kind = ("true or false", lambda value: isinstance(value, bool))
 INTEGERS: Kind = ("a list of whole numbers", _are_integers)
 TEXT: Kind = ("text", lambda value: isinstance(value, str))
 RANKS: Kind = (
@@ -194,7 +198,7 @@ SELECTION_KINDS: dict[str, Kind] = {
 REGIONS_KINDS: dict[str, Kind] = {
     "n_layers": INTEGER,
     "n_regions": INTEGER,
-    "found": ("true or false", lambda value: isinstance(value, bool)),
+    "found": BOOLEAN,
     "p_value": (
         "a number from 0 to 1",
         lambda value: type(value) in (int, float) and 0 <= value <= 1,

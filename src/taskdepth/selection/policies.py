@@ -59,15 +59,22 @@ def all_blocks(evidence: Evidence) -> Choice:
 
 
 def region_blocks(evidence: Evidence) -> Choice:
-    """The blocks of the region called `region`; all blocks where no regions were found."""
+    """The blocks of the region called `region`; all blocks where no regions were found.
+
+    Where the number of regions was chosen, there may be none of that name: all blocks then, too.
+    """
     regions = evidence.regions
     if regions is None:
         raise ConfigError("policy region needs regions: run the stages that compare two models")
-    if evidence.region not in regions.names:
+    if evidence.region not in regions.names and not regions.chosen:
         hint = nearest(evidence.region, list(regions.names))
         raise ConfigError(f"unknown region {evidence.region!r}: {hint}")
     if not regions.found:
         return range(evidence.n_blocks), f"All layers, as no regions were found: {regions.reason}."
+    if not regions.has(evidence.region):
+        names = ", ".join(regions.names)
+        reason = f"{evidence.region} is none of the {regions.n_regions} regions found: {names}"
+        return range(evidence.n_blocks), f"All layers, as {reason}."
     layers = regions.layers(evidence.region)
     reason = f"The {evidence.region} region is {in_words(layers)} of {evidence.n_blocks}."
     return map(block_of, layers), reason

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -12,14 +13,17 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from taskdepth.errors import ConfigError, DataError, nearest
+from taskdepth.selection.cuts import best_cut, fit_runs
+from taskdepth.selection.region_count import MOST_REGIONS, count_regions
+from taskdepth.selection.rotations import ROUNDING, line_basis, rotated
 
 LEVEL = 0.01  # the chance of finding regions where there are none
 COVERAGE = 0.95  # of the boundaries' intervals
 N_ROTATIONS = 999  # draws under the null hypothesis: p-values in steps of 0.001
-ROUNDING = 1e-9  # relative size below which a difference is rounding
 SLOPE_PRICE = 0.02  # of what a slope within a region explains, this share counts as unexplained
-SHORTEST_START = 2  # layers that are alike to the last digit before that is no accident
+SHORTEST_START = 2  # layers whose curves are alike to the last digit before that is no accident
 PRINTED = 1e4  # values that are whole multiples of 1 / PRINTED were rounded for a page
+NO_SIGNAL = "every signal is constant, or undefined at some layer"
 NAMES = ("shared", "transition", "refinement")  # arXiv:2410.20008
 
 Curves = Float[np.ndarray, "n_signals n_layers"]
@@ -31,7 +35,8 @@ class Regions:
 
     `boundaries` holds the last layer of each region but the last, `intervals` the 95 % range of
     each. Both are empty unless `found`; `reason` then says why. `p_value`: how often straight lines
-    with noise look this much like steps; 1 where that could not be tested.
+    with noise look this much like steps; 1 where that could not be tested. `chosen`: whether
+    `n_regions` was chosen for the curves instead of asked for; it is 1 where none were found then.
 
     Raises:
         ConfigError: the boundaries do not cut the layers into so many regions.
@@ -44,6 +49,7 @@ class Regions:
     boundaries: tuple[int, ...] = ()
     intervals: tuple[tuple[int, int], ...] = ()
     reason: str = ""
+    chosen: bool = False
 
     def __post_init__(self) -> None:
         edges = (0, *self.boundaries, self.n_layers)
@@ -66,6 +72,10 @@ class Regions:
             return NAMES
         return tuple(f"region_{k}" for k in range(1, self.n_regions + 1))
 
+    def has(self, name: str) -> bool:
+        """Whether a region called `name` was found."""
+        return self.found and name in self.names
+
     def layers(self, name: str) -> range:
         """The layers of the region called `name`, counted from 1.
 
@@ -75,10 +85,10 @@ class Regions:
         >>> Regions(32, 3, True, 0.001, (9, 15), ((9, 9), (14, 16))).layers("transition")
         range(10, 16)
         """
-        if name not in self.names:
-            raise ConfigError(f"unknown region {name!r}: {nearest(name, list(self.names))}")
         if not self.found:
             raise ConfigError(f"no region {name!r} was found: {self.reason}")
+        if name not in self.names:
+            raise ConfigError(f"unknown region {name!r}: {nearest(name, list(self.names))}")
         edges = (0, *self.boundaries, self.n_layers)
         index = self.names.index(name)
         return range(edges[index] + 1, edges[index + 1] + 1)
@@ -86,8 +96,9 @@ class Regions:
 
 def detect_regions(
     signals: Float[np.ndarray, "n_signals n_layers"] | Float[Tensor, "n_signals n_layers"],
-    n_regions: int = 3,
+    n_regions: int | None = 3,
     *,
+    identical: int = 0,
     resampled: Float[np.ndarray, "n_boot n_signals n_layers"]
     | Float[Tensor, "n_boot n_signals n_layers"]
     | None = None,
@@ -95,6 +106,9 @@ def detect_regions(
     seed: int = 0,
 ) -> Regions:
     """Cut the layers into `n_regions` runs within which all signals are as steady as can be.
+
+    With `n_regions` None their number is chosen too: the smallest, up to `MOST_REGIONS`, that the
+    signals do not speak against at the 1 % level (`count_regions`); 1 means that none were found.
 
     Signals are standardised over layers, so that each has the same say. A signal that is constant,
     or not finite at some layer, is left out: where different signals speak on the two sides of a
@@ -113,7 +127,9 @@ def detect_regions(
     and curves with a bend, such as an exponential approach, do pass for regions.
 
     Noise never repeats itself: where no signal moves at all over the first layers, as it is below the
-    first adapted block of all models, the first region is exactly these.
+    first adapted block of all models, the first region is exactly these. Signals alone cannot show
+    that of a single layer: `identical` says of how many first layers it is known that the control
+    models' states are those of another model (`Signals.identical`); the longer of both counts.
 
     The intervals are those of the same cut for `n_bootstrap` draws of the signals with replacement,
     or for `resampled`, the signals of resampled data. With one signal and no `resampled` they have
@@ -125,8 +141,10 @@ def detect_regions(
 
     >>> detect_regions(np.repeat([[0.1, 0.7, 0.9]], [3, 2, 4], axis=1)).boundaries
     (3, 5)
+    >>> detect_regions(np.repeat([[0.1, 0.7, 0.9, 0.2]], 8, axis=1), None).boundaries
+    (8, 16, 24)
     """
-    if n_regions < 2:
+    if n_regions is not None and n_regions < 2:
         raise ConfigError(f"n_regions={n_regions}: there are at least 2 regions")
     curves, resampled_curves = _as_array(signals), _as_array(resampled)
     if curves.ndim != 2 or (resampled is not None and resampled_curves.shape[1:] != curves.shape):
@@ -136,18 +154,22 @@ def detect_regions(
         )
     n_layers = curves.shape[1]
     usable = _standardised(curves)
-    start = _unmoved(curves)
+    start = max(_unmoved(curves), identical)
     rng = np.random.default_rng(seed)
-    p_value, reason = _evidence(usable, n_regions, start, rng)
+    chosen = n_regions is None
+    if n_regions is None:
+        n_regions, p_value, reason = _choice(usable, start, rng)
+    else:
+        p_value, reason = _evidence(usable, n_regions, start, rng)
     if reason:
-        return Regions(n_layers, n_regions, found=False, p_value=p_value, reason=reason)
+        return Regions(n_layers, n_regions, False, p_value, reason=reason, chosen=chosen)
     if resampled is None:
         draws = [usable[rng.integers(len(usable), size=len(usable))] for _ in range(n_bootstrap)]
     else:
         draws = [draw for one in resampled_curves if len(draw := _standardised(one))]
     boundaries = _boundaries(usable, n_regions, start)
     intervals = _intervals(boundaries, [_boundaries(draw, n_regions, start) for draw in draws])
-    return Regions(n_layers, n_regions, True, p_value, boundaries, intervals)
+    return Regions(n_layers, n_regions, True, p_value, boundaries, intervals, chosen=chosen)
 
 
 def _as_array(signals: np.ndarray | Tensor | None) -> np.ndarray:
@@ -186,55 +208,35 @@ def _evidence(
     if n_layers <= n_regions:
         return 1.0, f"{n_layers} layers are too few to tell {n_regions} regions apart"
     if not n_signals:
-        return 1.0, "every signal is constant, or undefined at some layer"
+        return 1.0, NO_SIGNAL
     if 0 < start <= n_layers - (n_regions - 1):
         return 1 / (1 + N_ROTATIONS), ""
     p_value = _p_value(curves, n_regions, rng)
-    if p_value > LEVEL:
-        return p_value, f"straight lines with noise look as much like regions (p = {p_value:.2g})"
-    return p_value, ""
+    return p_value, _like_lines(p_value) if p_value > LEVEL else ""
+
+
+def _choice(curves: Curves, start: int, rng: np.random.Generator) -> tuple[int, float, str]:
+    """How many regions there are, the p-value, and why there is no evidence for any, or ""."""
+    n_signals, n_layers = curves.shape
+    if n_layers <= 2:
+        return 1, 1.0, f"{n_layers} layers are too few to tell 2 regions apart"
+    if not n_signals:
+        return 1, 1.0, NO_SIGNAL
+    count = partial(count_regions, level=LEVEL, price=SLOPE_PRICE, n_draws=N_ROTATIONS)
+    if 0 < start < n_layers:
+        rest = _standardised(curves[:, start:])
+        return 1 + count(rest, rng, most=MOST_REGIONS - 1).n_regions, 1 / (1 + N_ROTATIONS), ""
+    found = count(curves, rng)
+    return found.n_regions, found.p_value, "" if found.n_regions > 1 else _like_lines(found.p_value)
+
+
+def _like_lines(p_value: float) -> str:
+    return f"straight lines with noise look as much like regions (p = {p_value:.2g})"
 
 
 def _boundaries(curves: Curves, n_regions: int, start: int = 0) -> tuple[int, ...]:
     """The best cut; with the first region's end at `start`, unless that is 0 or leaves no room."""
-    n_layers = curves.shape[1]
-    cost = _costs(curves)
-    # least[j]: of the best cut of the first j layers into the regions so far
-    least = cost[0].copy()
-    if 0 < start <= n_layers - (n_regions - 1):
-        least[np.arange(n_layers + 1) != start] = np.inf
-    last_cuts = []
-    for _ in range(n_regions - 1):
-        totals = least[:, None] + cost
-        last_cuts.append(totals.argmin(axis=0))
-        least = totals.min(axis=0)
-    end, ends = n_layers, []
-    for cuts in reversed(last_cuts):
-        end = int(cuts[end])
-        ends.append(end)
-    return tuple(reversed(ends))
-
-
-def _costs(curves: Curves) -> Float[np.ndarray, "n_edges n_edges"]:
-    """What a region from layer i + 1 to layer j leaves unexplained; infinite where j <= i."""
-    n_edges = curves.shape[1] + 1
-    i, j = np.triu_indices(n_edges, 1)
-    layer = np.arange(n_edges - 1) - (n_edges - 2) / 2  # centred: the sums below cancel less
-
-    def summed(values: np.ndarray) -> np.ndarray:
-        """The sums of `values` over every region."""
-        ends = np.concatenate([np.zeros_like(values[..., :1]), values.cumsum(axis=-1)], axis=-1)
-        return np.asarray(ends[..., j] - ends[..., i])
-
-    n = j - i
-    sums, layers = summed(curves), summed(layer)
-    level = (summed(curves**2) - sums**2 / n).sum(axis=0)
-    spread = summed(layer**2) - layers**2 / n
-    slope = ((summed(curves * layer) - sums * layers / n) ** 2).sum(axis=0)
-    explained = np.divide(slope, spread, out=np.zeros_like(slope), where=n > 1)
-    cost = np.full((n_edges, n_edges), np.inf)
-    cost[i, j] = np.maximum(level - (1 - SLOPE_PRICE) * explained, 0)
-    return cost
+    return tuple(best_cut(fit_runs(curves).costs(SLOPE_PRICE), n_regions, start))
 
 
 def _level_ends(curves: Curves, n_regions: int) -> list[int]:
@@ -254,19 +256,10 @@ def _explained(curves: Curves, n_regions: int) -> float:
 
 def _p_value(curves: Curves, n_regions: int, rng: np.random.Generator) -> float:
     """The share of straight lines with rotated residuals that the best cut explains as well."""
-    n_layers = curves.shape[1]
-    # orthonormal columns that span all straight lines
-    line_basis = np.linalg.qr(np.vander(np.linspace(-1, 1, n_layers), 2)).Q
-    lines = curves @ line_basis @ line_basis.T
-    directions, sizes, _ = np.linalg.svd(curves - lines, full_matrices=False)
-    rank = int((sizes > ROUNDING * np.linalg.norm(curves)).sum())
-    residuals = directions[:, :rank] * sizes[:rank]
-    noise = rng.standard_normal((N_ROTATIONS, n_layers, rank))
-    rotations = np.linalg.qr(noise - line_basis @ (line_basis.T @ noise)).Q
     observed = _explained(curves, n_regions)
     as_good = sum(
-        _explained(lines + residuals @ rotation.T, n_regions) >= observed * (1 - ROUNDING)
-        for rotation in rotations
+        _explained(draw, n_regions) >= observed * (1 - ROUNDING)
+        for draw in rotated(curves, line_basis(curves.shape[1]), N_ROTATIONS, rng)
     )
     return (1 + as_good) / (1 + N_ROTATIONS)
 

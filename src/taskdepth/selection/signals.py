@@ -13,6 +13,7 @@ from taskdepth.results.table import LayerTable
 from taskdepth.types import Role
 
 QUARTILES = (0.25, 0.5, 0.75)
+EXACT = 1e-12  # how far from 1 rounding takes the similarity of a model's states with themselves
 DIMENSIONS = "dimensions_for_variance"  # of the 99 %, arXiv:2410.20008
 
 
@@ -21,7 +22,9 @@ class Signals:
     """Curves over layers 1 to L, summed up over `n_tasks` tasks; NaN where undefined.
 
     `names[i]` says what `values[i]` is; `resampled` holds the same curves for bootstrap samples of
-    the tasks. `gain` ranks the layers, see `layer_signals`.
+    the tasks. `gain` ranks the layers, see `layer_signals`. `identical`: over how many first layers
+    one compared model's states are those of all control models, as the pre-trained model's are
+    below the first block that any control model adapts.
     """
 
     names: tuple[str, ...]
@@ -29,6 +32,7 @@ class Signals:
     gain: Float[np.ndarray, " n_layers"]
     resampled: Float[np.ndarray, "n_boot n_signals n_layers"]
     n_tasks: int
+    identical: int = 0
 
 
 def layer_signals(
@@ -86,7 +90,15 @@ def layer_signals(
         gain=summary[2],
         resampled=_summaries(curves, dimensions, drawn)[:, kept],
         n_tasks=len(tasks),
+        identical=max(map(_identical, curves)),
     )
+
+
+def _identical(curves: Float[np.ndarray, "n_tasks n_layers"]) -> int:
+    """Over how many first layers every task's similarity is 1, as far as it is defined."""
+    same = (np.abs(curves - 1) <= EXACT) | np.isnan(curves)
+    differ = ~same.all(axis=0) | np.isnan(curves).all(axis=0)
+    return int(differ.argmax()) if differ.any() else len(differ)
 
 
 def _dimensions_gain(

@@ -82,6 +82,10 @@ def test_regions_and_blocks_are_told(study: Study) -> None:
     assert run["intervals"] == [[1, 2], [3, 5]]
     assert run["adapted"] == [3, 4]
     assert "p = 0.004" in run["said"]
+    assert "The curves show" not in run["said"]
+    assert study.regions is not None
+    chosen = replace(study, regions=replace(study.regions, chosen=True))
+    assert "The curves show 3 regions, not fewer." in contents([chosen])["runs"][0]["said"]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ class FakeRegions:
     n_layers: int
     found: bool = True
     names: tuple[str, ...] = ("shared", "transition", "refinement")
+    chosen: bool = False
 
 
 @dataclass(frozen=True)

@@ -198,3 +198,11 @@ def test_placement_line(
 ) -> None:
     shown = replace(regions, found=found) if has_regions else None
     assert summarise(LayerTable(), shown, selection if has_selection else None).lines[4] == line
+
+
+def test_the_placement_line_tells_a_number_that_was_chosen(regions) -> None:
+    two = replace(regions, boundaries=(3,), intervals=((2, 3),), names=("a", "b"), chosen=True)
+    assert summarise(LayerTable(), two).lines[4] == (
+        "Regions, by layer (2, as many as the curves show): a 1–3, b 4–8; no blocks were chosen for "
+        "an adapter."
+    )

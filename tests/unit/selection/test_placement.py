@@ -9,6 +9,8 @@ from taskdepth.selection import LayerSelection, Regions, check_fits, select
 
 FOUND = Regions(8, 3, True, 0.001, (3, 5), ((2, 3), (5, 7)))
 NOT_FOUND = Regions(8, 3, False, 0.4, reason="noise")
+TWO = Regions(8, 2, True, 0.001, (3,), ((2, 3),), chosen=True)
+NONE = Regions(8, 1, False, 0.4, reason="noise", chosen=True)
 GAIN = np.array([0.1, 0.3, np.nan, 0.3, 0.5, -0.2, 0.0, np.nan])
 
 
@@ -30,6 +32,14 @@ GAIN = np.array([0.1, 0.3, np.nan, 0.3, 0.5, -0.2, 0.0, np.nan])
             tuple(range(8)),
             "All layers, as no regions were found: noise.",
         ),
+        ("region", {"regions": TWO, "region": "region_2"}, (3, 4, 5, 6, 7), "layers 4-8 of 8"),
+        (
+            "region",
+            {"regions": TWO},
+            tuple(range(8)),
+            "All layers, as transition is none of the 2 regions found: region_1, region_2.",
+        ),
+        ("region", {"regions": NONE}, tuple(range(8)), "as no regions were found: noise."),
         ("top_gain", {"gain": GAIN, "k": 1}, (4,), "gain is that of layer 5: at least 0.5."),
         (
             "top_gain",
@@ -131,6 +141,16 @@ def written(tmp_path, **changes):
     return path
 
 
+@pytest.mark.parametrize("regions", [TWO, NONE])
+def test_the_file_says_whether_the_number_of_regions_was_chosen(tmp_path, regions):
+    path = tmp_path / "selection.yaml"
+    select("region", 8, "tiny", regions).write(path)
+    assert LayerSelection.read(path).regions == regions
+    assert yaml.safe_load(path.read_text())["regions"]["chosen"] is True
+    select("region", 8, "tiny", FOUND).write(path)
+    assert "chosen" not in yaml.safe_load(path.read_text())["regions"]  # as older versions read it
+
+
 def test_blocks_may_be_edited_by_hand(tmp_path):
     assert LayerSelection.read(written(tmp_path, blocks=[5, 1])).blocks == (1, 5)
 
@@ -154,6 +174,7 @@ def test_blocks_may_be_edited_by_hand(tmp_path):
         ({"regions": [3, 5]}, "regions must be null or fields"),
         ({"regions__found": "yes"}, "regions.found must be true or false"),
         ({"regions__p_value": None}, "regions.p_value is missing"),
+        ({"regions__chosen": "yes"}, "regions.chosen must be true or false"),
         ({"regions__colour": "red"}, "regions.colour is unknown"),
         ({"regions__intervals": [[1, 2, 3], [4, 5]]}, "a list of pairs"),
         ({"regions__boundaries": [5, 3]}, "do not cut 8 layers into 3 regions"),

@@ -1,5 +1,8 @@
 """Control adapters from block b on, in a tiny random model: the first region ends exactly at layer b."""
 
+from dataclasses import replace
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -39,6 +42,7 @@ def curve(lm, first_block, scale, task):
     return [float(debiased_cka(x, y)) for x, y in zip(before, after, strict=True)]
 
 
+@cache
 def table(first_block, scale):
     lm = tiny_llama(N_BLOCKS).lm
     columns = {"kind": "similarity", "name": "debiased_cka", "n": N_PROMPTS, "reference": "control"}
@@ -49,19 +53,38 @@ def table(first_block, scale):
     )
 
 
-@pytest.mark.parametrize("first_block", [2, 3, 5, 6])
+@pytest.mark.parametrize("first_block", [1, 2, 3, 5, 6])
 @pytest.mark.parametrize("scale", [0.01, 0.3])  # hardly tuned, and tuned beyond recognition
 def test_the_first_region_ends_where_control_adapters_begin(first_block, scale):
     signals = layer_signals(table(first_block, scale), n_bootstrap=40)
-    for n_regions in (2, 3):
-        found = detect_regions(signals.values, n_regions, resampled=signals.resampled)
+    assert signals.identical == first_block
+    for n_regions in (2, 3, None):
+        found = detect_regions(
+            signals.values, n_regions, identical=signals.identical, resampled=signals.resampled
+        )
         assert found.found
         assert found.boundaries[0] == first_block
         assert found.intervals[0] == (first_block, first_block)
 
 
-def test_adapters_in_all_blocks_leave_no_exact_start():
-    signals = layer_signals(table(0, 0.3))
+def test_an_experimental_model_tuned_in_all_blocks_does_not_hide_where_control_adapters_begin():
+    """The pre-trained model's states are the control models' up to there all the same."""
+    experimental = [replace(row, role="experimental", model="joint") for row in table(0, 0.3)]
+    signals = layer_signals(table(3, 0.3) + LayerTable(experimental), n_bootstrap=20)
+    assert "gain" in signals.names
+    assert signals.identical == 3
+    for n_regions in (2, 3, None):
+        found = detect_regions(
+            signals.values, n_regions, identical=signals.identical, resampled=signals.resampled
+        )
+        assert found.found
+        assert found.boundaries[0] == 3
+
+
+@pytest.mark.parametrize("scale", [1e-4, 0.3])
+def test_adapters_in_all_blocks_leave_no_exact_start(scale):
+    signals = layer_signals(table(0, scale))
+    assert signals.identical == 0
     assert np.ptp(signals.values[0, :2]) > 0
     found = detect_regions(signals.values, 2, resampled=signals.resampled)
     assert not found.found or found.p_value > 1 / 1000

@@ -182,6 +182,14 @@ def test_regions_of_a_7b_model_whatever_the_shape_of_its_curves(shape, n_signals
             assert found.boundaries == (9, 15)
 
 
+@pytest.mark.parametrize("shape", SHAPES_7B)
+def test_the_curves_of_a_7b_model_show_three_regions(shape):
+    curve = SHAPES_7B[shape] + 0.01 * np.random.default_rng(0).standard_normal((1, 32))
+    found = detect_regions(curve, None, n_bootstrap=1)
+    assert (found.n_regions, found.names) == (3, regions.NAMES)
+    assert np.abs(np.subtract(found.boundaries, (9, 15))).max() <= 1
+
+
 def test_values_read_off_a_page_start_no_region_by_their_ties():
     curve = np.round(bent([1, 9.5, 15.5, 32], [1, 0.97, 0.2, 0]), 2)
     assert curve[0] == pytest.approx(curve[1], abs=0.01)

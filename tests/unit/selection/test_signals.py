@@ -55,6 +55,27 @@ def test_both_models():
     assert signals.resampled.shape == (30, 3, N_LAYERS)
 
 
+@pytest.mark.parametrize(
+    ("pretrained", "experimental", "identical"),
+    [  # by task: depths 0 to 6
+        ([[np.nan, 1, 1, 0.9, 1, 1, 1], [np.nan, 1, 1, 1, 0.8, 0.7, 0.6]], None, 2),
+        ([[np.nan, 1 - 1e-9, 1, 1, 1, 1, 1]], None, 0),
+        ([[0.5, 1 + 2e-16, 0.9, 1, 1, 1, 1]], None, 1),
+        ([[1, np.nan, 1, 0.9, 1, 1, 1], [1, 1, 1, 0.9, 1, 1, 1]], None, 2),  # one task knows
+        ([[1, np.nan, 1, 0.9, 1, 1, 1]], None, 0),  # nobody knows
+        ([[1, 1, 1, 1, 0.9, 1, 1]], [[1, 0.7, 0.6, 0.5, 0.4, 0.4, 0.4]], 3),
+        ([[1, 1, 1, 1, 1, 1, 1]], None, 6),
+    ],
+)
+def test_over_how_many_layers_the_states_are_those_of_the_control_models(
+    pretrained, experimental, identical
+):
+    table = rows("pretrained", {f"task_{i}": values for i, values in enumerate(pretrained)})
+    if experimental is not None:
+        table += rows("experimental", {f"task_{i}": v for i, v in enumerate(experimental)})
+    assert layer_signals(table, n_bootstrap=2).identical == identical
+
+
 @pytest.mark.parametrize("role", ["pretrained", "experimental"])
 def test_one_model(role):
     signals = layer_signals(rows(role, PRETRAINED), n_bootstrap=30)
