@@ -45,9 +45,9 @@ print(repr(float(xy / (xx * yy))))
 def run(n_depths: int) -> list[BenchRow]:
     """Every comparison, for each number of examples.
 
-    The pairs that `probe.py` needs are those of the pre-trained and the experimental model with the
-    control model at equal depths: two pairs from three Gram matrices. Two models alone have one pair
-    from two, or all pairs of their depths, which cost hardly more.
+    The pairs that `probe.py` needs, and that the goals are of, are those of the pre-trained and the
+    experimental model with the control model at equal depths: two pairs from three Gram matrices. Two
+    models alone have one pair from two, or all pairs of their depths, which cost hardly more.
     """
     return [row for n, goal in GOALS.items() for row in _of_size(n, n_depths, goal)]
 
@@ -73,8 +73,8 @@ def _of_size(n: int, n_depths: int, goal: float) -> list[BenchRow]:
     against = "the authors' way, one process per pair"
     n_all = n_depths * (2 * n_depths - 1)
     compared = [
-        ("two models, each with the control model at equal depths", 2 * n_depths, three_s, None),
-        ("two models at equal depths", n_depths, two_s, goal),
+        ("two models, each with the control model at equal depths", 2 * n_depths, three_s, goal),
+        ("two models at equal depths", n_depths, two_s, None),
         (f"all {n_all} pairs of two models' depths", n_all, two_s, None),
     ]
     rows = [

@@ -27,10 +27,11 @@ from taskdepth.similarity.centring import centred
 from taskdepth.similarity.cka import MIN_EXAMPLES, ROUNDING, TOO_FEW, biased_part, reasons_undefined
 
 PACKED_BYTES = 2**30  # of Gram matrices that are held at once
-SMALLEST_BLOCK = 128  # rows: smaller blocks on the diagonal waste less beyond it, but are slow
+# A Gram matrix is made of blocks of rows up to the diagonal: small ones waste little beyond it, but
+# very small ones are slow
+N_BLOCKS, MIN_BLOCK_ROWS, MAX_BLOCK_ROWS = 8, 64, 128
 SUMMED_AT_ONCE = 2**16  # entries per float32 sum; the sums of these are float64
 SMALLEST, LARGEST = 1e-20, 1e20  # mean squared norms whose products fit into float32
-MIN_SPREAD = 1e-3  # of the shared offset: with less, rounding of the mean could be seen
 # Below this share of the squared trace, what float32 lost of a Gram matrix counts in U-centring
 MIN_SHARE = 1 / 20_000
 
@@ -185,15 +186,16 @@ def _u_centred_products(
     Sides are scaled as in `_by_grams`. Those that are `exact` are U-centred in float64.
     """
     m, n, device = len(sides), len(sides[0]), sides[0].device
-    max_entries = max(1, PACKED_BYTES // (torch.float32.itemsize * m))
-    blocks = [part for block in _blocks(0, n) for part in _fitting(block, max_entries)]
+    max_entries = PACKED_BYTES // (torch.float32.itemsize * m)
+    n_rows = min(max(MIN_BLOCK_ROWS, -(-n // N_BLOCKS)), MAX_BLOCK_ROWS, max(1, max_entries // n))
+    blocks = [(start, min(start + n_rows, n)) for start in range(0, n, n_rows)]
     norms = torch.zeros(m, n, dtype=torch.float64, device=device)
     products = torch.zeros(m, m, dtype=torch.float64, device=device)
     # used again for every side: fresh memory costs as much as a pass over it
     space = torch.empty(n * max(side.shape[1] for side in sides), device=device)
     with _full_float32():
         for stripe in _stripes(blocks, max_entries):
-            size = sum(block.size for block in stripe)
+            size = sum((stop - start) * stop for start, stop in stripe)
             packed = torch.empty(m, size, device=device)
             for index, side in enumerate(sides):
                 rows, norms[index] = _centred_rows(side, bool(exact[index]), space)
@@ -205,58 +207,29 @@ def _u_centred_products(
     return products + products.T, norms / torch.where(means > 0, means, 1)
 
 
-@dataclass(frozen=True, slots=True)
-class _Block:
-    """Part of a symmetric matrix on or below its diagonal."""
-
-    rows: range
-    columns: range
-
-    @property
-    def size(self) -> int:
-        return len(self.rows) * len(self.columns)
-
-
-def _blocks(start: int, stop: int) -> Iterator[_Block]:
-    """The lower half of the rows and columns `start` … `stop - 1`: what is off the diagonal in one piece."""
-    if stop - start <= SMALLEST_BLOCK:
-        yield _Block(range(start, stop), range(start, stop))
-        return
-    middle = (start + stop) // 2
-    yield from _blocks(start, middle)
-    yield _Block(range(middle, stop), range(start, middle))
-    yield from _blocks(middle, stop)
-
-
-def _fitting(block: _Block, max_entries: int) -> Iterator[_Block]:
-    """The block in pieces of whole rows, or of a part of one row, that have no more entries."""
-    n_columns = min(len(block.columns), max_entries)
-    n_rows = max(1, max_entries // n_columns)
-    for i in range(0, len(block.rows), n_rows):
-        for j in range(0, len(block.columns), n_columns):
-            yield _Block(block.rows[i : i + n_rows], block.columns[j : j + n_columns])
-
-
-def _stripes(blocks: Sequence[_Block], max_entries: int) -> Iterator[list[_Block]]:
-    """Consecutive blocks, as many at once as fit."""
-    stripe: list[_Block] = []
+def _stripes(
+    blocks: Sequence[tuple[int, int]], max_entries: int
+) -> Iterator[list[tuple[int, int]]]:
+    """Consecutive blocks of rows, as many at once as fit."""
+    stripe: list[tuple[int, int]] = []
     held = 0
-    for block in blocks:
-        if stripe and held + block.size > max_entries:
+    for start, stop in blocks:
+        size = (stop - start) * stop
+        if stripe and held + size > max_entries:
             yield stripe
             stripe, held = [], 0
-        stripe.append(block)
-        held += block.size
+        stripe.append((start, stop))
+        held += size
     yield stripe
 
 
 def _pack(
     rows: Float[Tensor, "n p"],
     norms: Float[Tensor, " n"],
-    stripe: Sequence[_Block],
+    stripe: Sequence[tuple[int, int]],
     out: Float[Tensor, " size"],
 ) -> None:
-    """Put the stripe's blocks of the U-centred Gram matrix into `out`; 0 on and above the diagonal.
+    """Put the stripe's rows of the U-centred Gram matrix, up to the diagonal, into `out`.
 
     It is scaled to norms of mean 1.
     """
@@ -267,14 +240,11 @@ def _pack(
     shared = (share - scale * total / ((n - 1) * (n - 2))).to(rows.dtype)
     share = share.to(rows.dtype)
     end = 0
-    for block in stripe:
-        i, j = (slice(part.start, part.stop) for part in (block.rows, block.columns))
-        gram = torch.addmm(shared[j], rows[i], rows[j].T, alpha=scale)
-        gram += share[i, None]
-        if block.columns.stop > block.rows.start:
-            gram.tril_(block.rows.start - block.columns.start - 1)
-        begin, end = end, end + block.size
-        out[begin:end] = gram.flatten()
+    for start, stop in stripe:
+        block = torch.addmm(shared[:stop], rows[start:stop], rows[:stop].T, alpha=scale)
+        block += share[start:stop, None]
+        begin, end = end, end + block.numel()
+        out[begin:end] = block.tril_(start - 1).flatten()
 
 
 def _centred_rows(
@@ -286,13 +256,12 @@ def _centred_rows(
     squares do not fit into float32. `space` is overwritten, and may hold the result.
     """
     if not exact:
-        x = x.to(torch.promote_types(x.dtype, torch.float32))
-        mean = x.mean(dim=0)
-        rows = torch.sub(x, mean, out=space[: x.numel()].view_as(x))
+        precision = torch.promote_types(x.dtype, torch.float32)
+        rows = space[: x.numel()].view_as(x)
+        torch.sub(x.to(precision), x[:1].to(precision), out=rows)
+        rows -= rows.mean(dim=0)
         norms = rows.norm(dim=1).to(torch.float64).square()
-        # what the mean's rounding left in all rows is nothing beside such norms
-        least = max(SMALLEST, (MIN_SPREAD * float(mean.norm())) ** 2)
-        if least < float(norms.mean()) < LARGEST:
+        if SMALLEST < float(norms.mean()) < LARGEST or not bool(rows.any()):
             return rows, norms
     rows = centred(x)
     largest = float(rows.abs().max())
