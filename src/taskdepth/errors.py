@@ -10,7 +10,23 @@ NO_RIGHT = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class TaskdepthError(Exception):
-    """Something the user can put right; the message says what and how."""
+    r"""Something the user can put right; the message says what and how, on one line.
+
+    It may quote a file from anywhere: what would break the line, or steer a terminal, is told by its code.
+
+    >>> print(DataError("no task ev\u2028il"))
+    no task ev\u2028il
+    """
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        if text.isprintable():
+            return text
+        return "".join(c if c.isprintable() else _told(c) for c in text)
+
+
+def _told(character: str) -> str:
+    return " " if character in "\n\r\t" else character.encode("unicode_escape").decode()
 
 
 class ConfigError(TaskdepthError):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
-from taskdepth.errors import told_by_the_system
+from taskdepth.errors import DataError, told_by_the_system
 from taskdepth.models.checkpoints import WholeCheckpoints
 
 FULL = Path("/dev/full")  # refuses every byte
@@ -49,3 +49,16 @@ def _wrapped(error: Exception) -> Exception:
 def test_only_what_a_user_can_put_right_is_told(error: Exception, told: str | None) -> None:
     found = told_by_the_system(error)
     assert found is None if told is None else (found or "").startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("found two\nlines", "found two lines"),
+        ("a\u2028b\x85c", r"a\u2028b\x85c"),
+        ("\x1b[2J", r"\x1b[2J"),
+        ("größer: 漢字", "größer: 漢字"),
+    ],
+)
+def test_a_message_is_one_line_whatever_it_quotes(text: str, told: str) -> None:
+    assert str(DataError(text)) == told

@@ -60,10 +60,18 @@ def refer_controls(path: str, tasks: list[str]) -> dict[str, ModelRef]:
         adapter = (folder / named).resolve()  # symlinks, too
         if not adapter.is_relative_to(folder):
             raise ModelError(f"{index} points outside its folder: {named}")
-        if not (adapter / "adapter_config.json").is_file():
+        if not _is_file(adapter / "adapter_config.json"):
             raise ModelError(f"no adapter at {adapter}")
         refs[task] = ModelRef(Role.CONTROL, f"control-{task}", _base_of(adapter), adapter, task)
     return refs
+
+
+def _is_file(path: Path) -> bool:
+    """Also of a name that no file can have, where pathlib raises."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _base_of(adapter: Path) -> str:

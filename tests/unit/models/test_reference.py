@@ -55,6 +55,7 @@ def test_controls(tmp_path: Path) -> None:
     index = {
         "rte": {"adapter": "controls/rte/adapter"},
         "gone": {"adapter": "controls/gone/adapter"},
+        "long": {"adapter": "x" * 300},  # no file can be called so
         "evil": {"adapter": "../elsewhere"},
     }
     touch(tmp_path / "controls.json", {"controls": index})
@@ -62,7 +63,8 @@ def test_controls(tmp_path: Path) -> None:
     assert (ref.role, ref.task, ref.path) == (Role.CONTROL, "rte", "b")
     with pytest.raises(ModelError, match=r"no control model for 'rtee'.*did you mean rte"):
         refer_controls(str(tmp_path), ["rte", "rtee"])
-    with pytest.raises(ModelError, match="no adapter at"):
-        refer_controls(str(tmp_path), ["gone"])
+    for task in ("gone", "long"):
+        with pytest.raises(ModelError, match="no adapter at"):
+            refer_controls(str(tmp_path), [task])
     with pytest.raises(ModelError, match="points outside"):
         refer_controls(str(tmp_path), ["evil"])
