@@ -21,6 +21,8 @@ from taskdepth.models import adapters, loading, routing
 from taskdepth.pipelines import probe, train
 from taskdepth.types import Split
 
+pytestmark = pytest.mark.slow
+
 TASKS = ["demo_both_members", "demo_capital_city"]
 
 

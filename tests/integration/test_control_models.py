@@ -104,6 +104,7 @@ def test_peft_reads_them(place: Path, tiny_folder: Path, shared: train.TrainResu
         assert blocks == {"2", "3"}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 @pytest.mark.parametrize("is_damaged", [False, True])
 def test_a_killed_run_goes_on_and_ends_the_same(

@@ -359,6 +359,7 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, target: Any, name: str, call: int) 
     monkeypatch.setattr(target, name, counted)
 
 
+@pytest.mark.slow
 def test_control_models_go_on_after_a_kill(
     study: Path, place: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -385,6 +386,7 @@ def test_control_models_go_on_after_a_kill(
 SLOW_KILLS = [(6,), (11,), (14,), (5, 5, 5), (14, 7)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kills",
     [(3,), (9, 6), *(pytest.param(kills, marks=pytest.mark.slow) for kills in SLOW_KILLS)],

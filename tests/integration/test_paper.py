@@ -15,6 +15,8 @@ from taskdepth import config
 from taskdepth.models import loading
 from taskdepth.pipelines import train
 
+pytestmark = pytest.mark.slow
+
 TASKS = ("rte", "sst2", "cola")  # clusters nli, sentiment and misc
 QUESTIONS = {
     "rte": (

@@ -16,6 +16,8 @@ from taskdepth.models import adapters, loading
 from taskdepth.pipelines import probe
 from taskdepth.results.table import LayerTable
 
+pytestmark = pytest.mark.slow
+
 TASKS = ("demo_arithmetic", "demo_synonym")
 
 

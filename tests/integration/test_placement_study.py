@@ -160,6 +160,7 @@ class Killed(BaseException):
     """Like SIGKILL: nobody catches it."""
 
 
+@pytest.mark.slow
 def test_a_study_goes_on_after_a_kill(
     whole: Path,
     place: Path,

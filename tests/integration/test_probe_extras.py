@@ -16,6 +16,8 @@ from taskdepth.activations.stored import StoredActivations
 from taskdepth.pipelines import probe
 from taskdepth.results.table import LayerTable
 
+pytestmark = pytest.mark.slow
+
 TASKS = {"mood": ["no", "yes"], "truth": ["no", "yes"], "tone": ["bad", "good"], "echo": []}
 WORDS = ["film", "no", "yes", "dog"]  # each with a first token of its own
 ROLES = ("pretrained", "random_init")

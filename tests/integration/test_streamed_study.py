@@ -92,6 +92,7 @@ def test_nothing_is_kept_and_everything_is_the_same(study: list[str], stored: Pa
     assert_same(run, stored)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_after_the_last_finished_task(
     study: list[str], stored: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

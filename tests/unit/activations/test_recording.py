@@ -340,6 +340,7 @@ def extract_into(root: Path, model: Path, pause_seconds: float = 0.0) -> None:
     recording.finish()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
 def test_killed_it_goes_on_and_ends_with_the_same_bytes(tmp_path: Path, tiny_folder: Path) -> None:
     extract_into(tmp_path / "whole", tiny_folder)

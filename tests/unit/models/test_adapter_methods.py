@@ -27,6 +27,8 @@ from taskdepth.pipelines.adapting import adapt
 from taskdepth.pipelines.fitting import FitReport, fit
 from tiny import tiny_llama
 
+pytestmark = pytest.mark.slow
+
 METHODS = sorted(
     path.stem
     for path in (configs.conf_dir() / "adapter").glob("*.yaml")

@@ -23,6 +23,8 @@ from taskdepth.probing.result import Extras, ProbeResult
 from taskdepth.probing.streaming import JoinedRows
 from two_ranks import found_by_two
 
+pytestmark = pytest.mark.slow
+
 L2S = (1.0, 10.0, 100.0)
 SETTINGS = Minibatches(batch_rows=128, max_epochs=60)
 

@@ -15,6 +15,8 @@ from taskdepth.probing.problem import ProbeProblem
 from taskdepth.probing.solver import fit_logistic
 from two_ranks import found_by_two
 
+pytestmark = pytest.mark.slow
+
 TOLERANCE = 1e-12
 CASES = {
     f"{n_classes} classes, {n} rows, {kind}": (n_classes, n, kind)

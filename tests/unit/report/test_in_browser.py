@@ -74,6 +74,7 @@ def choose(page: Browser, section: str, label: str, text: str) -> None:
     assert found is True, found
 
 
+@pytest.mark.slow
 def test_a_large_study_is_small_and_quick(browser: Browser, tmp_path: Path) -> None:
     study = make_study(task_names(69, 12), 32, of_tasks=True)
     write_page(tmp_path / "report.html", [study])

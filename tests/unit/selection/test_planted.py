@@ -16,6 +16,8 @@ from taskdepth.selection import detect_regions, layer_signals
 from taskdepth.similarity import debiased_cka
 from tiny import tiny_llama
 
+pytestmark = pytest.mark.slow
+
 N_BLOCKS, N_TASKS, N_PROMPTS = 8, 5, 24
 
 

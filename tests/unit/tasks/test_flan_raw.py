@@ -126,6 +126,7 @@ def test_all_templates_come_up_and_options_are_listed_last(name: str) -> None:
             assert listed[1].split("\n- ")[1:] == list(options)
 
 
+@pytest.mark.slow
 def test_ids_and_wordings_are_the_same_in_another_process(tmp_path: Path) -> None:
     write(tmp_path, "rte", "validation", [RTE] * 5)
     here = [
