@@ -46,7 +46,7 @@ test: $(READY) ## the fast tests: minutes
 test-all: $(READY) outputs/probe/demo/findings.json ## the slow tests too
 	@$(BIN)/python -m pytest -m 'slow or not slow'
 
-outputs/probe/demo/findings.json: # what the documents' commands begin with
+outputs/probe/demo/findings.json: | $(READY) # what the documents' commands begin with
 	@$(MAKE) demo
 
 test-shuffled: $(READY) ## the fast tests five times, each in another order
