@@ -168,6 +168,8 @@ def _main(name: str, run: Callable[[Any], float | None]) -> None:
         except TaskdepthError as error:
             _fail(error)
         except Exception as error:
+            if launching.has_lost_another(error):
+                _fail(ResultsError("another process of this command is gone"))
             if (told := told_by_the_system(error)) is None:
                 raise
             _fail(ResultsError(told))

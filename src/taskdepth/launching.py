@@ -8,6 +8,7 @@ import signal
 import sys
 from typing import NoReturn
 
+LOST = ("Connection reset by peer", "Connection closed by peer")  # what gloo says of a dead process
 FIRST = "0"  # the number of the process that writes results and speaks
 
 
@@ -19,6 +20,11 @@ def is_one_of_many() -> bool:
 def is_first() -> bool:
     """Whether this process writes results and speaks."""
     return os.environ.get("RANK", FIRST) == FIRST
+
+
+def has_lost_another(error: BaseException) -> bool:
+    """Whether `error` only says that another of the processes is gone."""
+    return is_one_of_many() and any(words in str(error) for words in LOST)
 
 
 def number() -> int:
@@ -45,16 +51,18 @@ def launch(devices: int) -> NoReturn:
     try:
         main(["--standalone", f"--nproc-per-node={devices}", *sys.argv])
     except ChildFailedError as error:
-        rank, failure = error.get_first_failure()  # the others were ended because of it
-        if failure.exitcode < 0:
-            # a process that is killed says nothing: by the system, when memory is short, or by a person
-            ended_by = signal.Signals(-failure.exitcode).name
-            print(
-                f"error: process {rank + 1} of {devices} was ended by {ended_by} (short of memory?), and "
-                "the others with it: run the same command again, it goes on from what was finished",
-                file=sys.stderr,
-            )
-        sys.exit(max(failure.exitcode, 1))
+        # a process that is killed says nothing: by the system, when memory is short, or by a person
+        for rank, failure in error.failures.items():
+            if (
+                failure.exitcode < 0 and failure.exitcode != -signal.SIGTERM
+            ):  # by which others are ended
+                ended_by = signal.Signals(-failure.exitcode).name
+                print(
+                    f"error: process {rank + 1} of {devices} was ended by {ended_by} (short of memory?), "
+                    "and the others with it: run the same command again, it goes on from what was finished",
+                    file=sys.stderr,
+                )
+        sys.exit(max(error.get_first_failure()[1].exitcode, 1))
     except SignalException as signalled:  # they were told, and left
         sys.exit(128 + signalled.sigval)
     sys.exit(0)
