@@ -85,9 +85,10 @@ def _stop(number: int, frame: FrameType | None) -> None:
     if _request.is_made:
         return
     _request.is_made = True
+    # once more, if nobody looks in time, or where Python swallows what is raised now: in a finaliser
+    signal.setitimer(signal.ITIMER_REAL, GRACE_S)
     if not _request.waits:
         raise Stopped
-    signal.setitimer(signal.ITIMER_REAL, GRACE_S)
 
 
 def _stop_now(number: int, frame: FrameType | None) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from typing import Any
@@ -41,6 +42,27 @@ def test_between_steps_it_waits_for_who_looks() -> None:
         assert done == [True], "the step that was under way came to its end"
     with stopping.stoppable(), stopping.between_steps() as request:
         assert not request.is_made
+
+
+class Finalised:
+    def __del__(self) -> None:
+        ask()
+
+
+def test_what_python_swallows_is_raised_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stopping, "GRACE_S", 0.05)
+    swallowed: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda about: swallowed.append(about.exc_type))
+
+    def work() -> None:
+        Finalised()
+        time.sleep(30)
+
+    start_s = time.monotonic()
+    with stopping.stoppable(), pytest.raises(stopping.Stopped):
+        work()
+    assert swallowed == [stopping.Stopped]
+    assert time.monotonic() - start_s < 10
 
 
 def test_it_waits_no_longer_than_the_grace(monkeypatch: pytest.MonkeyPatch) -> None:
